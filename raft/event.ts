@@ -1,0 +1,36 @@
+import type { Entry, SnapshotMeta } from './entry.js';
+import type { LogIndex, ServerId, Term, WriteSeq } from './ids.js';
+import type { Message } from './message.js';
+
+/** Everything that can happen to the core. Time is ticks: the shell says how long one is and never fires a burst (trap A50). */
+export type Event =
+  | { readonly type: 'tick' }
+  | { readonly type: 'message'; readonly message: Message }
+  /** One or more commands, one entry each, appended together. Taken only by a leader with room. */
+  | { readonly type: 'propose'; readonly commands: readonly Uint8Array[] }
+  /** A linearizable read (paper section 8, thesis 6.4). `context` is the caller's, unique within this run. Works on followers too. */
+  | { readonly type: 'read'; readonly context: number }
+  | { readonly type: 'campaign' }
+  /** Every write order up to `seq` is durable. Cumulative and idempotent. */
+  | { readonly type: 'persisted'; readonly seq: WriteSeq }
+  /** A write or sync failed: final (rule 4). The core halts and emits nothing more. */
+  | { readonly type: 'writeFailed' }
+  | { readonly type: 'applied'; readonly index: LogIndex }
+  /** The answer to a FetchOrder. An empty list: those entries are compacted away. */
+  | { readonly type: 'fetched'; readonly id: number; readonly entries: readonly Entry[] }
+  /** The shell compacted its log durably: entries up to and including `meta.index` are gone; the state stands at or after it. */
+  | { readonly type: 'compacted'; readonly meta: SnapshotMeta }
+  | { readonly type: 'snapshotSent'; readonly to: ServerId; readonly ok: boolean }
+  /** The transport lost its link to a peer: go back to probing it. */
+  | { readonly type: 'unreachable'; readonly server: ServerId };
+
+/** What `step` says at once. Total: whatever a peer sends gives a code, never a throw. */
+export type Outcome =
+  | { readonly code: 'ok' }
+  /** The commands got the indexes first .. first + n - 1 in `term`: whether they commit is told by `apply` or `rejected`. */
+  | { readonly code: 'proposed'; readonly first: LogIndex; readonly term: Term }
+  | { readonly code: 'ignored'; readonly reason: string }
+  | { readonly code: 'notLeader'; readonly leader: ServerId }
+  /** The uncommitted tail is at its bound (count or bytes): try again when it has moved. */
+  | { readonly code: 'busy' }
+  | { readonly code: 'halted' };

@@ -1,0 +1,67 @@
+import type { Configuration, Entry, HardState, SnapshotMeta } from './entry.js';
+import type { LogIndex, ServerId, Term } from './ids.js';
+
+/** Limits and timing of a core. Times are in ticks. */
+export interface RaftOptions {
+  /** A follower campaigns after electionTicks .. 2 x electionTicks - 1 ticks of silence, drawn anew each time. */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Per peer: appends on the wire at once, and their bytes. */
+  readonly inflightCountMax: number;
+  readonly inflightBytesMax: number;
+  /** Bytes of entries in one AppendRequest (always at least one entry). */
+  readonly appendBytesMax: number;
+  /** Uncommitted entries a leader takes before `busy`. */
+  readonly uncommittedCountMax: number;
+  readonly uncommittedBytesMax: number;
+  /** The log tail kept in memory beyond what is needed; older entries come by `fetch`. */
+  readonly tailBytesMax: number;
+  /** Entries handed out by one drain in `apply`, in bytes. */
+  readonly applyBytesMax: number;
+}
+
+export const DEFAULT_OPTIONS: RaftOptions = {
+  electionTicks: 10, heartbeatTicks: 2, inflightCountMax: 64, inflightBytesMax: 8 << 20, appendBytesMax: 1 << 20,
+  uncommittedCountMax: 8192, uncommittedBytesMax: 64 << 20, tailBytesMax: 32 << 20, applyBytesMax: 4 << 20,
+};
+
+/** Where a core starts from: what its storage recovered. On first boot: snapshot {index 0, term 0, the bootstrap configuration}, no entries. */
+export interface RaftInit {
+  readonly id: ServerId;
+  readonly hardState: HardState;
+  readonly snapshot: SnapshotMeta;
+  /** Entries snapshot.index + 1 .. lastIndex stand in storage; `tail` is the newest of them (perhaps all), contiguous, ending at lastIndex. */
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+  readonly tail: readonly Entry[];
+  /** The state machine stands here: snapshot.index <= applied <= lastIndex. */
+  readonly applied: LogIndex;
+  /** 53 bits at most: the seed of the core's own random word, which is part of its state. */
+  readonly seed: number;
+}
+
+export type RoleName = 'follower' | 'preCandidate' | 'candidate' | 'leader';
+
+/** A picture for people, metrics and checkers. PERF: made on demand, not per step. */
+export interface Status {
+  readonly id: ServerId;
+  readonly role: RoleName;
+  readonly term: Term;
+  readonly vote: ServerId;
+  readonly leader: ServerId;
+  readonly commit: LogIndex;
+  readonly applied: LogIndex;
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  readonly durableIndex: LogIndex;
+  readonly configuration: Configuration;
+  readonly halted: boolean;
+  /** Leader only, else empty. */
+  readonly progress: readonly {
+    readonly server: ServerId; readonly state: 'probe' | 'replicate' | 'snapshot'; readonly match: LogIndex; readonly next: LogIndex;
+    readonly inflightCount: number; readonly inflightBytes: number; readonly recentlyActive: boolean;
+  }[];
+}
+
+/** Takes numbers in a canonical order; hash, equality and trace are sinks. */
+export type NumberSink = (value: number) => void;

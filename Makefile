@@ -1,0 +1,70 @@
+# Quorate. `make` alone lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+NODE_MODULES := node_modules/.package-lock.json
+DIST := dist/.built
+SOURCES := $(shell find raft storage src test bench -name '*.ts' -not -path 'bench/peers/*' 2>/dev/null) tsconfig.json package.json
+
+SEEDS ?= 1..300
+PROFILE ?=
+CYCLES ?= 300
+KILLS ?= 20
+
+.PHONY: help setup build demo test verify fix sim kill-storage chaos bench bench-submit bench-lifecycle bench-failover bench-backlog clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(NODE_MODULES): package.json package-lock.json
+	@command -v npm >/dev/null || { echo 'error: npm is not installed; Quorate needs Node.js 20.19 or newer with npm' >&2; exit 1; }
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+setup: $(NODE_MODULES) ## install the locked dependencies
+
+$(DIST): $(NODE_MODULES) $(SOURCES)
+	rm -rf dist
+	npx --no-install tsc
+	@touch $@
+
+build: $(DIST) ## compile to dist/
+
+demo: build ## the main job: a cluster works through node_modules while its leader and a worker are killed
+	node dist/bench/demo/demo.js
+
+test: build ## every test; under 10 minutes on two cores
+	node --test --test-concurrency=2 --test-timeout=420000 $$(find dist/test -name '*.test.js' | sort)
+
+verify: build ## compile, lint, structure (arrows, cycles, pure folders); changes no source
+	npx --no-install biome ci --error-on-warnings
+	node --test dist/test/structure.test.js
+
+fix: $(NODE_MODULES) ## format and mend what the linter can
+	npx --no-install biome check --write
+
+sim: build ## simulate SEEDS=1..300 (PROFILE=storm to pick one): whole clusters under virtual time and faults
+	node dist/test/sim/main.js --seeds $(SEEDS) $(if $(PROFILE),--profile $(PROFILE))
+
+kill-storage: build ## kill a writing process CYCLES=300 times and reopen its storage each time
+	CYCLES=$(CYCLES) node dist/test/chaos/storage-kill.js
+
+bench: bench-submit bench-lifecycle bench-failover ## every bench, side by side with etcd and BullMQ where they are installed
+
+bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peers/package-lock.json
+	cd bench/peers && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+bench-submit: build bench/peers/node_modules/.package-lock.json ## durable submits, single and in arrays, against etcd and BullMQ
+	node dist/bench/submit.js
+
+bench-lifecycle: build bench/peers/node_modules/.package-lock.json ## submit to accepted completion, against BullMQ
+	node dist/bench/lifecycle.js
+
+bench-failover: build ## SIGKILL the leader until the next acknowledged submit, against etcd
+	node dist/bench/failover.js
+
+bench-backlog: build ## a million pending tasks: memory, submit latency, restart
+	node dist/bench/backlog.js
+
+clean: ## remove what was built
+	rm -rf dist .out

@@ -1,0 +1,73 @@
+/**
+ * Submit to accepted completion with no-op handlers: 50 and 200 workers with 10 slots, against BullMQ's add to completed with as many workers of the
+ * same concurrency. Rounds are interleaved. `node dist/bench/lifecycle.js [--rounds 3] [--tasks 60000]`
+ */
+import { parseArgs } from 'node:util';
+import { peer } from './support/peers.js';
+import { Remote } from './support/processes.js';
+import { QuorateProcesses } from './support/quorate.js';
+import { startRedis } from './support/redis.js';
+import { printTable, progress, ratios, type Series, series, spread, writeResult } from './support/report.js';
+import type { Fleet } from './support/worker-fleet.js';
+
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '3' }, tasks: { type: 'string', default: '60000' }, only: { type: 'string', default: '' } },
+});
+const rounds = Number(values.rounds);
+const tasks = Number(values.tasks);
+/** BullMQ is slower: fewer jobs give windows of like length. */
+const peerTasks = Math.ceil(tasks / 3);
+
+interface Took {
+  readonly tasks: number;
+  readonly seconds: number;
+}
+const quorate = await QuorateProcesses.start({ managers: 3 });
+const redis = await startRedis();
+const fleet = new Remote<Fleet, Took>(process.execPath, [`${import.meta.dirname}/support/worker-fleet.js`]);
+const bullmq = redis === null ? null : peer<object, Took>('bullmq.mjs');
+if (bullmq === null) process.stderr.write('redis-server or the peers’ packages are missing: no BullMQ column\n');
+
+const results: Record<string, { quorate: Series; bullmq: Series | null; ratio: Series | null }> = {};
+try {
+  for (const [workers, batch] of [
+    [50, 100],
+    [200, 100],
+    [50, 1],
+  ] as const) {
+    const name = `${workers} workers, 10 slots, ${batch === 1 ? 'single adds' : `arrays of ${batch}`}`;
+    if (!name.includes(values.only)) continue;
+    const ours: number[] = [];
+    const theirs: number[] = [];
+    // 64 callers of single adds; 4 of arrays.
+    const callers = batch === 1 ? 64 : 4;
+    for (let round = 0; round < rounds; round += 1) {
+      progress(`lifecycle ${name}, round ${round + 1}/${rounds}: quorate`);
+      const took = await fleet.ask({ managers: quorate.addresses, workers, slots: 10, tasks, callers, batch, tag: `l${workers}b${batch}r${round}` });
+      ours.push(took.tasks / took.seconds);
+      if (bullmq !== null && redis !== null) {
+        progress(`lifecycle ${name}, round ${round + 1}/${rounds}: bullmq`);
+        const queue = `l${workers}b${batch}r${round}`;
+        const other = await bullmq.ask({ type: 'lifecycle', queue, port: redis.port, workers, slots: 10, tasks: peerTasks, callers, batch, tag: queue });
+        theirs.push(other.tasks / other.seconds);
+        await bullmq.ask({ type: 'obliterate', queue, port: redis.port });
+      }
+    }
+    results[name] = { quorate: series(ours), bullmq: theirs.length === 0 ? null : series(theirs), ratio: theirs.length === 0 ? null : ratios(ours, theirs) };
+  }
+} finally {
+  progress('');
+  await Promise.all([fleet.end(), bullmq?.end()]);
+  await Promise.all([quorate.stop(), redis?.stop()]);
+}
+printTable(
+  `Lifecycles a second (submit to accepted completion), median (lowest .. highest) of ${rounds} interleaved rounds`,
+  ['scenario', 'Quorate', 'BullMQ, one Redis, fsync always', 'Quorate / BullMQ'],
+  Object.entries(results).map(([name, of]) => [
+    name,
+    spread(of.quorate),
+    of.bullmq === null ? 'not installed' : spread(of.bullmq),
+    of.ratio === null ? '' : spread(of.ratio),
+  ]),
+);
+writeResult('lifecycle', { rounds, tasks, peerTasks, results });

@@ -1,0 +1,152 @@
+import * as fs from 'node:fs';
+import * as fsp from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { SLOT_BYTES } from './head.js';
+import { damaged } from './record.js';
+import { StorageError } from './storage.js';
+
+/**
+ * A data directory:
+ *
+ *   db/        LevelDB
+ *   position   the two-slot file: a header with the identity, then two slots, each in its own block of 4 KiB
+ *   creating   there while first boot is not finished: whatever else is there was never acknowledged
+ *   damaged    there once LevelDB said that it dropped something; holds the reason (LevelDB forgets it at the next open)
+ */
+const POSITION = 'position';
+const DATABASE = 'db';
+const CREATING = 'creating';
+const DAMAGED = 'damaged';
+const OURS: readonly string[] = [POSITION, DATABASE, CREATING, DAMAGED];
+/** What a freshly made file system holds by itself. */
+const IGNORED: readonly string[] = ['lost+found'];
+
+const BLOCK_BYTES = 4096;
+const MAGIC = Buffer.from('QUORATE1');
+
+export interface Directory {
+  readonly path: string;
+  readonly databasePath: string;
+  /** First boot, or one that was cut short: the database may be wiped. */
+  readonly fresh: boolean;
+}
+
+/** Says what the directory is, before anything in it is opened. Makes and marks it when it is new. */
+export async function openDirectory(given: string): Promise<Directory> {
+  const path = resolve(given);
+  try {
+    await makeDurably(path);
+    const names = (await fsp.readdir(path)).filter((name) => !IGNORED.includes(name));
+    const directory = { path, databasePath: join(path, DATABASE) };
+    if (names.includes(DAMAGED)) throw damaged(`${path} was found damaged before: ${(await fsp.readFile(join(path, DAMAGED), 'utf8')).trim()}`);
+    if (names.includes(CREATING)) return { ...directory, fresh: true };
+    if (names.includes(POSITION)) {
+      if (!names.includes(DATABASE)) throw damaged(`${path} holds a position file but no database folder ${DATABASE}/`);
+      return { ...directory, fresh: false };
+    }
+    if (names.length > 0 && names.every((name) => OURS.includes(name))) throw damaged(`${path} holds a database but no position file`);
+    if (names.length > 0) {
+      const what = names.includes('CURRENT') ? "holds another program's LevelDB" : 'is not empty and is not a data directory of Quorate';
+      throw new StorageError('storageOpenFailed', `${path} ${what} (it holds ${names.slice(0, 5).join(', ')}${names.length > 5 ? ', ...' : ''}). Nothing was touched: give the manager an empty directory of its own.`);
+    }
+    await writeFileDurably(join(path, CREATING), 'First boot is not finished. Nothing in this directory was acknowledged.\n');
+    return { ...directory, fresh: true };
+  } catch (error) {
+    throw error instanceof StorageError ? error : openFailed(path, error);
+  }
+}
+
+export const openFailed = (path: string, error: unknown): StorageError =>
+  new StorageError('storageOpenFailed', `The data directory ${path} cannot be opened: ${error instanceof Error ? error.message : error}. Check that it exists, that this user may write it, and that the disk is well.`, { cause: error });
+
+/** Remembers a finding that LevelDB itself will not repeat. */
+export const markDamaged = (directory: Directory, text: string): Promise<void> => writeFileDurably(join(directory.path, DAMAGED), `${text}\n`);
+
+export async function finishCreation(directory: Directory): Promise<void> {
+  await syncDirectory(directory.databasePath);
+  await fsp.rm(join(directory.path, CREATING));
+  await syncDirectory(directory.path);
+}
+
+/** The two-slot file, opened. One write at a time. */
+export class PositionFile {
+  readonly stamp: Uint8Array;
+  readonly slots: readonly [Uint8Array, Uint8Array];
+  readonly #fd: number;
+
+  private constructor(fd: number, content: Buffer, stamp: Uint8Array) {
+    this.#fd = fd;
+    this.stamp = stamp;
+    this.slots = [slotOf(content, 0), slotOf(content, 1)];
+  }
+
+  /** With empty slots; durable, its directory entry included, when it resolves. */
+  static async create(directory: Directory, stamp: Uint8Array): Promise<PositionFile> {
+    const content = Buffer.alloc(3 * BLOCK_BYTES);
+    MAGIC.copy(content);
+    content.writeUInt32BE(stamp.byteLength, 8);
+    content.set(stamp, 12);
+    content.writeUInt32BE(crc32(content.subarray(0, 12 + stamp.byteLength)), 12 + stamp.byteLength);
+    if (stamp.byteLength + 16 > BLOCK_BYTES) throw new RangeError(`the cluster id is too long: the identity takes ${stamp.byteLength} bytes`);
+    await writeFileDurably(join(directory.path, POSITION), content);
+    return PositionFile.open(directory);
+  }
+
+  static async open(directory: Directory): Promise<PositionFile> {
+    const path = join(directory.path, POSITION);
+    const content = await fsp.readFile(path);
+    const length = content.byteLength === 3 * BLOCK_BYTES && content.subarray(0, 8).equals(MAGIC) ? content.readUInt32BE(8) : BLOCK_BYTES;
+    if (length > BLOCK_BYTES - 16 || content.readUInt32BE(12 + length) !== crc32(content.subarray(0, 12 + length))) {
+      throw damaged(`The header of the position file ${path} does not match its checksum`);
+    }
+    // O_DSYNC: one call writes and waits for the disk, instead of a write and an fdatasync, each with its own trip to a thread.
+    const fd = fs.openSync(path, fs.constants.O_RDWR | (fs.constants.O_DSYNC ?? fs.constants.O_SYNC));
+    return new PositionFile(fd, content, Buffer.from(content.subarray(12, 12 + length)));
+  }
+
+  write(place: 0 | 1, bytes: Uint8Array): Promise<void> {
+    return new Promise((done, failed) => {
+      fs.write(this.#fd, bytes, 0, bytes.byteLength, (place + 1) * BLOCK_BYTES, (error, written) => {
+        if (error !== null) failed(error);
+        else if (written !== bytes.byteLength) failed(new Error(`the position file took ${written} of ${bytes.byteLength} bytes`));
+        else done();
+      });
+    });
+  }
+
+  close(): void { fs.closeSync(this.#fd); }
+}
+
+function slotOf(content: Buffer, place: number): Uint8Array {
+  const at = (place + 1) * BLOCK_BYTES;
+  return Buffer.from(content.subarray(at, at + SLOT_BYTES));
+}
+
+async function makeDurably(path: string): Promise<void> {
+  const first = await fsp.mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  // Each new directory's entry lies in its parent.
+  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
+}
+
+async function writeFileDurably(path: string, content: string | Uint8Array): Promise<void> {
+  const file = await fsp.open(path, 'w');
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await syncDirectory(dirname(path));
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await fsp.open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+

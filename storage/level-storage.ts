@@ -1,0 +1,209 @@
+import * as fsp from 'node:fs/promises';
+import { join } from 'node:path';
+import { Level } from 'level';
+import type { Configuration } from '../raft/entry.js';
+import type { ServerId } from '../raft/ids.js';
+import type { Device, DeviceBatch, DeviceRecord, Picture, Range } from './device.js';
+import { type Directory, finishCreation, markDamaged, openDirectory, openFailed, PositionFile } from './directory.js';
+import { openStorage } from './engine.js';
+import { damaged } from './record.js';
+import { checkStamp, messageOf } from './recover.js';
+import { type Storage, StorageError } from './storage.js';
+
+export interface LevelStorageOptions {
+  /** Made if it is not there; otherwise empty, or this very server's. */
+  readonly directory: string;
+  readonly clusterId: string;
+  readonly serverId: ServerId;
+  /** First boot only: who the voters are. Later boots find it on disk. */
+  readonly bootstrap: Configuration;
+  /** Data bytes of the newest entries that `recovered.tail` holds (at least one entry). */
+  readonly tailBytesMax: number;
+  /** Drawn at first boot. */
+  readonly randomIncarnation: () => string;
+  /** Called for every synced batch, when it is on disk: for metrics, and for the test that counts syncs. */
+  readonly onSynced?: () => void;
+}
+
+/** Opens, or at first boot makes, a manager's data directory. Rejects with a StorageError whose text says what to do. */
+export async function openLevelStorage(options: LevelStorageOptions): Promise<Storage> {
+  const directory = await openDirectory(options.directory);
+  const device = await openLevelDevice(directory, options);
+  try {
+    return await openStorage(device, options);
+  } catch (error) {
+    await device.close().catch(() => undefined);
+    throw error instanceof StorageError ? error : openFailed(directory.path, error);
+  }
+}
+
+type Database = Level<Buffer, Buffer>;
+
+const OPEN_OPTIONS = {
+  keyEncoding: 'buffer', valueEncoding: 'buffer',
+  cacheSize: 32 << 20, writeBufferSize: 16 << 20, maxFileSize: 8 << 20,
+} as const;
+
+async function openLevelDevice(directory: Directory, options: LevelStorageOptions): Promise<LevelDevice> {
+  let position: PositionFile | null = null;
+  if (!directory.fresh) {
+    position = await PositionFile.open(directory).catch((error: unknown) => { throw error instanceof StorageError ? error : openFailed(directory.path, error); });
+  }
+  try {
+    if (position !== null) {
+      // Before LevelDB is touched: it moves files about as soon as it is opened.
+      checkStamp(position.stamp, options);
+      await checkInfoLog(directory, ['LOG.old', 'LOG']);
+    }
+    const database = directory.fresh ? await createDatabase(directory) : await openDatabase(directory, false);
+    if (position !== null) {
+      await checkInfoLog(directory, ['LOG']).catch(async (error: unknown) => {
+        await database.close();
+        throw error;
+      });
+    }
+    return new LevelDevice(directory, database, position, options.onSynced ?? null);
+  } catch (error) {
+    position?.close();
+    throw error;
+  }
+}
+
+/** What an unfinished first boot left may not open at all; nothing in it was ever acknowledged. */
+async function createDatabase(directory: Directory): Promise<Database> {
+  try {
+    return await openDatabase(directory, true);
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'storageDamaged') throw error;
+    await fsp.rm(directory.databasePath, { recursive: true, force: true });
+    return openDatabase(directory, true);
+  }
+}
+
+async function openDatabase(directory: Directory, createIfMissing: boolean): Promise<Database> {
+  const database: Database = new Level(directory.databasePath, { ...OPEN_OPTIONS, createIfMissing });
+  try {
+    await database.open();
+    return database;
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    const code = cause instanceof Error && 'code' in cause ? cause.code : null;
+    if (code === 'LEVEL_LOCKED') {
+      throw new StorageError('storageLocked', `The data directory ${directory.path} is in use by another process. Stop that one first; two managers never share a directory.`, { cause: error });
+    }
+    const text = messageOf(error);
+    if (code === 'LEVEL_CORRUPTION' || /corrupt|does not exist|missing files|CURRENT/i.test(text)) throw damaged(`The database in ${directory.path} does not open: ${text}`, error);
+    throw openFailed(directory.path, cause);
+  }
+}
+
+/**
+ * LevelDB skips what it cannot read in its write-ahead file and opens as if nothing had happened; it only says so in its info file.
+ * Measured: it named every one of 255 such losses, and raised no false alarm in 60 honest power cuts.
+ */
+async function checkInfoLog(directory: Directory, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const text = await fsp.readFile(join(directory.databasePath, name), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return '';
+      throw openFailed(directory.path, error);
+    });
+    const line = text.split('\n').find((candidate) => /dropping \d|Corruption/.test(candidate));
+    if (line === undefined) continue;
+    const what = `LevelDB in ${directory.path} reports lost or damaged records (${name}: ${line.trim()})`;
+    await markDamaged(directory, what);
+    throw damaged(what);
+  }
+}
+
+/** LevelDB and the two-slot file beside it, as one device. */
+class LevelDevice implements Device {
+  readonly #directory: Directory;
+  readonly #database: Database;
+  readonly #onSynced: (() => void) | null;
+  #position: PositionFile | null;
+
+  constructor(directory: Directory, database: Database, position: PositionFile | null, onSynced: (() => void) | null) {
+    this.#directory = directory;
+    this.#database = database;
+    this.#position = position;
+    this.#onSynced = onSynced;
+  }
+
+  get stamp(): Uint8Array | null { return this.#position?.stamp ?? null; }
+  get slots(): readonly [Uint8Array | null, Uint8Array | null] { return this.#position?.slots ?? [null, null]; }
+
+  async initialize(stamp: Uint8Array): Promise<void> { this.#position = await PositionFile.create(this.#directory, stamp); }
+
+  initialized(): Promise<void> { return finishCreation(this.#directory); }
+
+  batch(): DeviceBatch {
+    const batch = this.#database.batch();
+    return {
+      // A chained batch copies both into LevelDB's own buffer at once.
+      put: (key, value) => { batch.put(key as Buffer, value as Buffer); },
+      delete: (key) => { batch.del(key as Buffer); },
+      write: async (sync) => {
+        await batch.write({ sync });
+        if (sync) this.#onSynced?.();
+      },
+    };
+  }
+
+  writeSlot(place: 0 | 1, bytes: Uint8Array): Promise<void> {
+    if (this.#position === null) throw new Error('storage: the position file is made before anything is written to it');
+    return this.#position.write(place, bytes);
+  }
+
+  get(key: Uint8Array, picture: Picture | null): Uint8Array | undefined {
+    return picture === null ? this.#database.getSync(key as Buffer) : this.#database.getSync(key as Buffer, { snapshot: (picture as LevelPicture).snapshot });
+  }
+
+  pages(range: Range, picture: Picture | null): AsyncIterable<readonly DeviceRecord[]> {
+    // Made now, not at the first page: an iterator shows the moment at which it was made.
+    const iterator = this.#database.iterator({
+      gte: range.gte as Buffer, lt: range.lt as Buffer, reverse: range.reverse, limit: Number.isFinite(range.limit) ? range.limit : -1,
+      values: !range.keysOnly, highWaterMarkBytes: range.pageBytes, fillCache: false,
+      ...(picture === null ? {} : { snapshot: (picture as LevelPicture).snapshot }),
+    });
+    return readIterator(iterator, range.keysOnly);
+  }
+
+  picture(): Picture { return new LevelPicture(this.#database); }
+
+  async close(): Promise<void> {
+    try {
+      await this.#database.close();
+    } finally {
+      this.#position?.close();
+    }
+  }
+}
+
+class LevelPicture implements Picture {
+  readonly snapshot: ReturnType<Database['snapshot']>;
+
+  constructor(database: Database) { this.snapshot = database.snapshot(); }
+
+  close(): Promise<void> { return this.snapshot.close(); }
+}
+
+/** PERF: records of one native call; the bytes bound (highWaterMarkBytes) ends a page before this count does. */
+const PAGE_RECORDS = 1000;
+const NO_VALUE: Uint8Array = new Uint8Array(0);
+
+interface PageSource {
+  nextv(size: number): Promise<[Buffer, Buffer][]>;
+  close(): Promise<void>;
+}
+
+async function* readIterator(iterator: PageSource, keysOnly: boolean): AsyncGenerator<readonly DeviceRecord[]> {
+  try {
+    for (;;) {
+      const page = await iterator.nextv(PAGE_RECORDS);
+      if (page.length === 0) return;
+      yield keysOnly ? page.map(([key]): DeviceRecord => [key, NO_VALUE]) : page;
+    }
+  } finally {
+    await iterator.close();
+  }
+}

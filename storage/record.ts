@@ -1,0 +1,98 @@
+import { crc32 } from 'node:zlib';
+import type { Entry } from '../raft/entry.js';
+import { decodeEntry, encodeEntry } from './entry-codec.js';
+import { keyText } from './keys.js';
+import { StorageError } from './storage.js';
+
+/**
+ * How a value lies on disk: check(4) body. The check is CRC-32 over key and body, so that a value under a wrong key, or a changed
+ * bit in either, is found. LevelDB itself gives such values out without an error (measured).
+ */
+const CHECK_BYTES = 4;
+
+/** What to do with a directory that cannot be trusted any more. Honest about what is not there yet. */
+export const WAY_BACK =
+  'Do not start this manager on it again. If the other managers are a quorum without this one: stop it, move its data directory away, and start it on an empty ' +
+  'directory; it then gets the state from the leader. (Rejoining as a learner is not there yet: do this for one manager at a time, never for a majority.)';
+
+export const damaged = (what: string, cause?: unknown): StorageError =>
+  new StorageError('storageDamaged', `${what}. ${WAY_BACK}`, cause === undefined ? undefined : { cause });
+
+export function seal(key: Uint8Array, body: Uint8Array): Buffer {
+  const value = Buffer.allocUnsafe(CHECK_BYTES + body.byteLength);
+  value.writeUInt32BE(crc32(body, crc32(key)), 0);
+  value.set(body, CHECK_BYTES);
+  return value;
+}
+
+/** The body (a view on `value`). Throws storageDamaged that names the record. */
+export function unseal(key: Uint8Array, value: Uint8Array): Uint8Array {
+  const body = value.subarray(CHECK_BYTES);
+  if (value.byteLength < CHECK_BYTES || checkOf(value) !== crc32(body, crc32(key))) {
+    throw damaged(`The ${keyText(key)} does not match its checksum: the disk gave other bytes than were written`);
+  }
+  return body;
+}
+
+/** The check of a sealed value: also the hash by which the next log record, or the next head, names this one. */
+export const checkOf = (value: Uint8Array): number => new DataView(value.buffer, value.byteOffset, value.byteLength).getUint32(0);
+
+/**
+ * A log record's body: index(8) term(8) dataLength(4) previousHash(4) entry (raft's codec). previousHash is the check of the record
+ * before it (or the base's hash): a missing, old or foreign record breaks the chain.
+ */
+const LOG_HEADER_BYTES = 24;
+
+export function sealEntry(key: Uint8Array, entry: Entry, previousHash: number): Buffer {
+  const bytes = encodeEntry(entry);
+  const value = Buffer.allocUnsafe(CHECK_BYTES + LOG_HEADER_BYTES + bytes.byteLength);
+  writeSafe(value, entry.index, 4);
+  writeSafe(value, entry.term, 12);
+  value.writeUInt32BE(entry.data.byteLength, 20);
+  value.writeUInt32BE(previousHash, 24);
+  value.set(bytes, CHECK_BYTES + LOG_HEADER_BYTES);
+  value.writeUInt32BE(crc32(value.subarray(CHECK_BYTES), crc32(key)), 0);
+  return value;
+}
+
+export interface LogRecord {
+  readonly index: number;
+  readonly term: number;
+  readonly dataBytes: number;
+  readonly previousHash: number;
+  readonly hash: number;
+  /** Still encoded: recovery walks over far more records than it keeps. */
+  readonly encoded: Uint8Array;
+}
+
+export function unsealEntry(key: Uint8Array, value: Uint8Array): LogRecord {
+  const body = unseal(key, value);
+  if (body.byteLength < LOG_HEADER_BYTES) throw damaged(`The ${keyText(key)} is ${body.byteLength} bytes long, shorter than its header`);
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  return {
+    index: readSafe(view, 0), term: readSafe(view, 8), dataBytes: view.getUint32(16), previousHash: view.getUint32(20),
+    hash: checkOf(value), encoded: body.subarray(LOG_HEADER_BYTES),
+  };
+}
+
+/** The entry owns its bytes: nothing else uses the buffer that the device gave for this record. */
+export function entryOf(record: LogRecord): Entry {
+  let entry: Entry;
+  try {
+    entry = decodeEntry(record.encoded);
+  } catch (error) {
+    throw damaged(`Log entry ${record.index} cannot be decoded, though its checksum holds`, error);
+  }
+  if (entry.index !== record.index || entry.term !== record.term || entry.data.byteLength !== record.dataBytes) {
+    throw damaged(`Log entry ${record.index} (term ${record.term}) holds entry ${entry.index} (term ${entry.term})`);
+  }
+  return entry;
+}
+
+/** 0 .. 2^53 - 1 in eight bytes. */
+export function writeSafe(bytes: Buffer, value: number, at: number): void {
+  bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), at);
+  bytes.writeUInt32BE(value % 0x1_0000_0000, at + 4);
+}
+
+export const readSafe = (view: DataView, at: number): number => view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);

@@ -1,0 +1,330 @@
+import type { Clock } from '../../src/clock.js';
+import { fraction, type Random } from '../../src/random.js';
+import type { Device, DeviceBatch, DeviceRecord, Picture, Range } from '../../storage/device.js';
+import { openStorage } from '../../storage/engine.js';
+import type { EngineOptions } from '../../storage/recover.js';
+import type { Storage } from '../../storage/storage.js';
+
+export interface SimDiskOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Virtual milliseconds that a synced batch takes; `bytes` are its keys and values. Default: 1. */
+  readonly writeMs?: (bytes: number, random: Random) => number;
+}
+
+/**
+ * The simulator's disk: one manager's data directory, in memory. It holds encoded bytes and outlives crashes; the production storage
+ * engine runs on it unchanged, so what a restart reads it decodes afresh. Only LevelDB and the file system are imitated:
+ *
+ * - a batch is whole or absent after a crash; one that was under way survives by the seed's decision, and the slot beside it by another;
+ * - unsynced batches may be lost from the end by a crash until a later synced one is through;
+ * - reads take no virtual time; writes take `writeMs`.
+ */
+export class SimDisk {
+  readonly #options: SimDiskOptions;
+  readonly #image = new Image();
+  #device: SimDevice | null = null;
+  /** Synced batches since the disk was made. */
+  syncCount = 0;
+
+  constructor(options: SimDiskOptions) {
+    this.#options = options;
+  }
+
+  /** As openLevelStorage, but for the directory. Whoever had it open must have closed it, or have crashed. */
+  open(options: EngineOptions): Promise<Storage> {
+    if (this.#device !== null && this.#device.alive) throw new Error('sim disk: opened twice');
+    this.#device = new SimDevice(this.#image, this.#options, () => { this.syncCount += 1; });
+    return openStorage(this.#device, options);
+  }
+
+  /** The process that has it open is gone at this moment: its calls never settle, and what was under way is there as a whole or not at all. */
+  crash(): void {
+    this.#device?.crash();
+    this.#device = null;
+  }
+
+  /** The next synced batch fails with EIO. By the seed it may be on disk all the same, which nobody may rely on. */
+  failNextWrite(): void { this.#image.failNext = true; }
+
+  /** While full, every batch fails with ENOSPC and leaves nothing. */
+  setFull(full: boolean): void { this.#image.full = full; }
+
+  /** Bytes of keys and values on the disk. */
+  get bytes(): number {
+    let sum = 0;
+    for (const [key, value] of this.#image.records) sum += key.length + value.byteLength;
+    return sum;
+  }
+
+  /** Turns one bit of one stored value, drawn by the seed, and gives no error for it: as LevelDB's table files do. Only while nobody has it open. */
+  flipBit(): string {
+    if (this.#device?.alive === true) throw new Error('sim disk: flip bits of a closed disk');
+    const { random } = this.#options;
+    const keys = this.#image.keys;
+    const key = keys[random.uint32() % keys.length] as string;
+    const value = Uint8Array.from(this.#image.records.get(key) as Uint8Array);
+    const bit = random.uint32() % (value.byteLength * 8);
+    value[bit >> 3] = (value[bit >> 3] as number) ^ (1 << (bit & 7));
+    this.#image.records.set(key, value);
+    return `bit ${bit} of ${JSON.stringify(key)}`;
+  }
+
+  /** Everything on it, as of now: for a test that puts an old copy back. */
+  copy(): unknown { return this.#image.save(); }
+
+  /** What `copy` gave; `parts` says which of the two files of a data directory are put back. Only while nobody has it open. */
+  restore(copy: unknown, parts: 'all' | 'database' | 'position' = 'all'): void {
+    if (this.#device?.alive === true) throw new Error('sim disk: restore a closed disk');
+    this.#image.load(copy as Saved, parts);
+  }
+}
+
+interface Saved { readonly records: ReadonlyMap<string, Uint8Array>; readonly slots: readonly [Uint8Array | null, Uint8Array | null]; readonly stamp: Uint8Array | null; readonly booted: boolean }
+
+/** What lies on the medium. Keys are byte strings (one character a byte), so that JavaScript's order is byte order. */
+class Image {
+  records = new Map<string, Uint8Array>();
+  slots: [Uint8Array | null, Uint8Array | null] = [null, null];
+  stamp: Uint8Array | null = null;
+  booted = false;
+  full = false;
+  failNext = false;
+  #keys: string[] = [];
+  /** Pictures hold #keys and records as they are: the next change copies both first. */
+  #shared = false;
+
+  get keys(): readonly string[] { return this.#keys; }
+
+  share(): { readonly keys: readonly string[]; readonly records: ReadonlyMap<string, Uint8Array> } {
+    this.#shared = true;
+    return { keys: this.#keys, records: this.records };
+  }
+
+  /** Gives back what undoes it. */
+  apply(operations: readonly Operation[]): Operation[] {
+    if (this.#shared) {
+      this.#keys = this.#keys.slice();
+      this.records = new Map(this.records);
+      this.#shared = false;
+    }
+    const undo: Operation[] = [];
+    for (const { key, value } of operations) {
+      const old = this.records.get(key);
+      undo.push({ key, value: old ?? null });
+      if (value !== null) {
+        if (old === undefined) this.#keys.splice(lowerBound(this.#keys, key), 0, key);
+        this.records.set(key, value);
+      } else if (old !== undefined) {
+        this.#keys.splice(lowerBound(this.#keys, key), 1);
+        this.records.delete(key);
+      }
+    }
+    return undo.reverse();
+  }
+
+  save(): Saved { return { records: new Map(this.records), slots: [this.slots[0], this.slots[1]], stamp: this.stamp, booted: this.booted }; }
+
+  load(saved: Saved, parts: 'all' | 'database' | 'position'): void {
+    if (parts !== 'position') {
+      this.records = new Map(saved.records);
+      this.#keys = [...this.records.keys()].sort();
+      this.#shared = false;
+    }
+    if (parts !== 'database') {
+      this.slots = [saved.slots[0], saved.slots[1]];
+      this.stamp = saved.stamp;
+      this.booted = saved.booted;
+    }
+  }
+}
+
+interface Operation { readonly key: string; readonly value: Uint8Array | null }
+
+function lowerBound(keys: readonly string[], key: string): number {
+  let low = 0;
+  let high = keys.length;
+  // Most new keys of a log go to the end of their table; a look at the very end saves the search for the last table.
+  if (high > 0 && (keys[high - 1] as string) < key) return high;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((keys[middle] as string) < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+const nameOf = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+
+const systemError = (code: string): Error => Object.assign(new Error(`${code}: simulated`), { code });
+
+class SimDevice implements Device {
+  readonly #image: Image;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #writeMs: (bytes: number, random: Random) => number;
+  readonly #synced: () => void;
+  alive = true;
+  /** Batches on their way to the medium, oldest first. */
+  readonly #underWay: { readonly operations: readonly Operation[]; readonly sync: boolean }[] = [];
+  /** A slot written while a batch is under way is in doubt until the batch is through: what it was before. */
+  #slotInDoubt: { readonly place: 0 | 1; readonly before: Uint8Array | null } | null = null;
+  /** Undo lists of unsynced batches that a crash may still take. */
+  #volatile: Operation[][] = [];
+  #freeAtMs = 0;
+
+  constructor(image: Image, options: SimDiskOptions, synced: () => void) {
+    this.#image = image;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#writeMs = options.writeMs ?? (() => 1);
+    this.#synced = synced;
+  }
+
+  get stamp(): Uint8Array | null { return this.#image.booted ? this.#image.stamp : null; }
+  get slots(): readonly [Uint8Array | null, Uint8Array | null] { return this.#image.slots; }
+
+  async initialize(stamp: Uint8Array): Promise<void> {
+    this.#image.stamp = Uint8Array.from(stamp);
+    this.#image.slots = [null, null];
+  }
+
+  async initialized(): Promise<void> { this.#image.booted = true; }
+
+  batch(): DeviceBatch {
+    const operations: Operation[] = [];
+    let bytes = 0;
+    return {
+      put: (key, value) => {
+        bytes += key.byteLength + value.byteLength;
+        operations.push({ key: nameOf(key), value: Uint8Array.from(value) });
+      },
+      delete: (key) => {
+        bytes += key.byteLength;
+        operations.push({ key: nameOf(key), value: null });
+      },
+      write: (sync) => this.#write(operations, bytes, sync),
+    };
+  }
+
+  #write(operations: readonly Operation[], bytes: number, sync: boolean): Promise<void> {
+    const item = { operations, sync };
+    this.#underWay.push(item);
+    // One write-ahead file: nothing overtakes.
+    this.#freeAtMs = Math.max(this.#freeAtMs, this.#clock.nowMs() + this.#writeMs(bytes, this.#random));
+    return new Promise((done, failed) => {
+      this.#clock.after(this.#freeAtMs - this.#clock.nowMs(), () => {
+        // A dead process hears nothing any more; what became of the batch was settled in crash().
+        if (!this.alive) return;
+        this.#underWay.shift();
+        if (this.#image.full) return failed(systemError('ENOSPC'));
+        if (this.#image.failNext && sync) {
+          this.#image.failNext = false;
+          if (fraction(this.#random) < 0.5) this.#image.apply(operations);
+          return failed(systemError('EIO'));
+        }
+        const undo = this.#image.apply(operations);
+        if (sync) {
+          this.#volatile = [];
+          this.#slotInDoubt = null;
+          this.#synced();
+        } else {
+          this.#volatile.push(undo);
+        }
+        done();
+      });
+    });
+  }
+
+  /** Takes no time of its own: it is written beside a batch, and whether it or the batch is through first only matters at a crash. */
+  async writeSlot(place: 0 | 1, bytes: Uint8Array): Promise<void> {
+    if (!this.alive) return never();
+    const before = this.#image.slots[place];
+    if (this.#underWay.some((item) => item.sync)) this.#slotInDoubt = { place, before };
+    this.#image.slots[place] = Uint8Array.from(bytes);
+  }
+
+  get(key: Uint8Array, picture: Picture | null): Uint8Array | undefined {
+    this.#mustLive();
+    const value = (picture === null ? this.#image.records : (picture as SimPicture).records).get(nameOf(key));
+    return value === undefined ? undefined : Uint8Array.from(value);
+  }
+
+  pages(range: Range, picture: Picture | null): AsyncIterable<readonly DeviceRecord[]> {
+    this.#mustLive();
+    // Without a picture all is read at once: sharing the whole disk for a few records would make the next write copy it.
+    if (picture === null) return given([...readPages(this.#image, range)]);
+    return given(readPages(picture as SimPicture, range));
+  }
+
+  picture(): Picture {
+    this.#mustLive();
+    return new SimPicture(this.#image.share());
+  }
+
+  async close(): Promise<void> { this.alive = false; }
+
+  #mustLive(): void {
+    if (!this.alive) throw new Error('sim disk: used after a crash or a close');
+  }
+
+  crash(): void {
+    if (!this.alive) return;
+    this.alive = false;
+    // Unsynced batches are lost from the end.
+    while (this.#volatile.length > 0 && fraction(this.#random) < 0.5) this.#image.apply(this.#volatile.pop() as Operation[]);
+    const slot = this.#slotInDoubt;
+    if (slot !== null && fraction(this.#random) < 0.5) {
+      const torn = fraction(this.#random) < 0.5;
+      this.#image.slots[slot.place] = torn ? tear(this.#image.slots[slot.place] as Uint8Array, slot.before) : slot.before;
+    }
+    // In order: a later one never survives without the earlier ones.
+    for (const { operations } of this.#underWay) {
+      if (this.#image.full || fraction(this.#random) < 0.5) break;
+      this.#image.apply(operations);
+    }
+  }
+}
+
+/** The new half over the old half. */
+function tear(after: Uint8Array, before: Uint8Array | null): Uint8Array {
+  const torn = before === null ? new Uint8Array(after.byteLength) : Uint8Array.from(before);
+  torn.set(after.subarray(0, after.byteLength >> 1));
+  return torn;
+}
+
+const never = (): Promise<never> => new Promise(() => {});
+
+class SimPicture implements Picture {
+  readonly keys: readonly string[];
+  readonly records: ReadonlyMap<string, Uint8Array>;
+
+  constructor(shared: { readonly keys: readonly string[]; readonly records: ReadonlyMap<string, Uint8Array> }) {
+    this.keys = shared.keys;
+    this.records = shared.records;
+  }
+
+  async close(): Promise<void> {}
+}
+
+async function* given<T>(items: Iterable<T>): AsyncGenerator<T> { yield* items; }
+
+function* readPages(source: { readonly keys: readonly string[]; readonly records: ReadonlyMap<string, Uint8Array> }, range: Range): Generator<readonly DeviceRecord[]> {
+  const low = lowerBound(source.keys, nameOf(range.gte));
+  const high = lowerBound(source.keys, nameOf(range.lt));
+  let left = range.limit;
+  let page: DeviceRecord[] = [];
+  let bytes = 0;
+  for (let step = 0; step < high - low && left > 0; step += 1, left -= 1) {
+    const name = source.keys[range.reverse ? high - 1 - step : low + step] as string;
+    const value = range.keysOnly ? new Uint8Array(0) : Uint8Array.from(source.records.get(name) as Uint8Array);
+    page.push([Buffer.from(name, 'latin1'), value]);
+    bytes += name.length + value.byteLength;
+    if (bytes >= range.pageBytes) {
+      yield page;
+      page = [];
+      bytes = 0;
+    }
+  }
+  if (page.length > 0) yield page;
+}

@@ -1,0 +1,55 @@
+import { Command, Option } from 'commander';
+import { QuorateClient } from '../client/index.js';
+import { durationMs, managerAddresses } from './parse.js';
+
+export const DEFAULT_MANAGERS = 'http://127.0.0.1:7101';
+
+/** What every verb that talks to a cluster takes. */
+export interface ClusterFlags { managers: string; json?: boolean; within: string }
+
+export const managersOption = (): Option =>
+  new Option('--managers <urls>', 'addresses of managers, with commas between; any of them will do').env('QUORATE_MANAGERS').default(DEFAULT_MANAGERS);
+
+export const jsonOption = (): Option => new Option('--json', 'one JSON value a line, for programs');
+
+/** A verb that talks to a cluster: the flags they share, and its own. */
+export function clusterVerb(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .addOption(managersOption())
+    .addOption(jsonOption())
+    .addOption(new Option('--within <duration>', 'give up when the cluster has not answered for this long').default('30s'));
+}
+
+/** Collects a flag that may be given many times. */
+export const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+
+/** Runs `work` with a client and closes it, however that ends. */
+export async function withClient<T>(flags: ClusterFlags, work: (client: QuorateClient) => Promise<T>): Promise<T> {
+  const client = new QuorateClient({ managers: managerAddresses(flags.managers, '--managers'), timeoutMs: durationMs(flags.within, '--within') });
+  try {
+    return await work(client);
+  } finally {
+    await client.close();
+  }
+}
+
+/** The flags that describe a task: of `submit` and `run`. */
+export function addTaskOptions(command: Command): Command {
+  return command
+    .option('--id <id>', 'your own id: the same submit again gives the same task (default: a new UUID)')
+    .option('--handler <name>', 'run a handler of the workers instead of a command')
+    .option('--input <json>', "the handler's input")
+    .option('--priority <n>', '-1000 to 1000, higher first')
+    .option('--cpu <amount>', 'processor time it takes on its node: 500 (millicores) or 0.5cores')
+    .option('--memory <amount>', 'memory it takes on its node: 512MiB, 2GiB')
+    .option('--slots <n>', 'slots it takes on its node')
+    .option('--constraint <rule>', "where it may run: 'zone in a,b', 'zone notin a,b', 'zone=a', 'zone!=a', 'gpu', '!gpu'; may be repeated", collect)
+    .option('--attempts <n>', 'tries in all, if one fails or its node is lost')
+    .option('--backoff <duration>', 'before the second try; doubles with each')
+    .option('--backoff-max <duration>', 'the longest pause between tries')
+    .option('--timeout <duration>', 'one try may run this long; 0: no limit')
+    .option('--grace <duration>', 'between SIGTERM and SIGKILL when it is stopped')
+    .option('--env <NAME=VALUE>', 'environment of the command; may be repeated', collect)
+    .option('--cwd <directory>', "working directory of the command, on the worker's machine");
+}

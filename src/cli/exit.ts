@@ -1,0 +1,70 @@
+import { QuorateError } from '../protocol/errors.js';
+
+/** What the process answers with. `run` answers with the code of its task instead, and with `lost` where others say `unreachable`. */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  unreachable: 3,
+  notFound: 4,
+  conflict: 5,
+  /** of `run` only: sysexits' EX_UNAVAILABLE, so that it is not taken for a code of the task. */
+  lost: 69,
+  /** of `run` only: as timeout(1) does. */
+  timedOut: 124,
+  /** of `run` only: 128 + SIGINT, as a shell does. */
+  cancelled: 130,
+} as const;
+
+export const EXIT_HELP = `Exit codes:
+  0   done
+  1   the task or the operation failed
+  2   wrong usage, or a request that is not valid
+  3   no manager could be reached, or the cluster has no leader
+  4   there is no such task or node
+  5   conflict: the id is taken, or the task is already finished
+  run answers with its task's own code; 128+n for a signal, 124 for a timeout,
+  130 if cancelled, 69 if the cluster could not be reached any more.`;
+
+/** A mistake in how the command was called. `what` says which thing and what to do. */
+export class UsageError extends Error {
+  readonly code: string;
+  constructor(what: string, code = 'usage') {
+    super(what);
+    this.name = 'UsageError';
+    this.code = code;
+  }
+}
+
+/** Ends the command with this code; everything worth saying was said. */
+export class ExitWith extends Error {
+  readonly exitCode: number;
+  constructor(exitCode: number) {
+    super(`exit ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof ExitWith) return error.exitCode;
+  if (error instanceof UsageError) return EXIT.usage;
+  if (!(error instanceof QuorateError)) return codeOf(error) === 'invalidConfig' ? EXIT.usage : EXIT.failed;
+  switch (error.code) {
+    case 'invalidRequest': case 'bodyTooLarge': case 'unsupportedMediaType': return EXIT.usage;
+    case 'taskNotFound': case 'nodeNotFound': case 'routeNotFound': return EXIT.notFound;
+    case 'taskConflict': case 'taskFinished': case 'sessionSuperseded': return EXIT.conflict;
+    case 'noLeader': case 'shuttingDown': case 'outcomeUnknown': case 'overloaded': return EXIT.unreachable;
+    default: return EXIT.failed;
+  }
+}
+
+export function codeOf(error: unknown): string {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code !== '') return error.code;
+  return 'internal';
+}
+
+/** `error [code]: what happened, to which thing, what to do`: one line, whatever the error brought along. */
+export function errorLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return `error [${codeOf(error)}]: ${message.replace(/\s*\n\s*/g, ' ').trim()}`;
+}

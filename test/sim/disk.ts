@@ -3,7 +3,7 @@ import { fraction, type Random } from '../../src/random.js';
 import type { Device, DeviceBatch, DeviceRecord, Picture, Range } from '../../storage/device.js';
 import { openStorage } from '../../storage/engine.js';
 import type { EngineOptions } from '../../storage/recover.js';
-import type { Storage } from '../../storage/storage.js';
+import { type Storage, StorageError } from '../../storage/storage.js';
 
 export interface SimDiskOptions {
   readonly clock: Clock;
@@ -32,10 +32,16 @@ export class SimDisk {
   }
 
   /** As openLevelStorage, but for the directory. Whoever had it open must have closed it, or have crashed. */
-  open(options: EngineOptions): Promise<Storage> {
-    if (this.#device !== null && this.#device.alive) throw new Error('sim disk: opened twice');
-    this.#device = new SimDevice(this.#image, this.#options, () => { this.syncCount += 1; });
-    return openStorage(this.#device, options);
+  async open(options: EngineOptions): Promise<Storage> {
+    if (this.#device !== null && this.#device.alive) throw new StorageError('storageLocked', 'sim disk: in use by another process');
+    const device = new SimDevice(this.#image, this.#options, () => { this.syncCount += 1; });
+    this.#device = device;
+    try {
+      return await openStorage(device, options);
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
   }
 
   /** The process that has it open is gone at this moment: its calls never settle, and what was under way is there as a whole or not at all. */

@@ -9,7 +9,10 @@ export interface WriteOrder {
   /** Cut the log from this index on, before appending. */
   readonly truncateFrom: LogIndex | null;
   readonly entries: readonly Entry[];
-  /** Flip the live state to this staged snapshot and drop the whole log up to snapshot.index (or all of it where it does not match). */
+  /**
+   * Flip the live state to this staged snapshot and drop the log up to and including snapshot.index. Where the rest of the log does not match,
+   * `truncateFrom` is snapshot.index + 1 in the same order. Within an order: hardState, snapshot, truncateFrom, then entries.
+   */
   readonly snapshot: SnapshotMeta | null;
 }
 
@@ -19,7 +22,10 @@ export interface FetchOrder { readonly id: number; readonly from: LogIndex; read
 /** A read that may be served once `index` is applied. `granted` false: ask again elsewhere (leadership was lost or unknown). */
 export interface ReadGrant { readonly context: number; readonly granted: boolean; readonly index: LogIndex }
 
-/** A proposal that will never be committed under the (term, index) it was given, or was not taken at all. */
+/**
+ * A proposal whose outcome this core will not tell any more. leadershipLost: unknown, a later leader may still commit it (the entry may even
+ * appear in `apply` later, as anybody's). superseded: another entry stands in its place, it will never be committed.
+ */
 export interface Rejected { readonly index: LogIndex; readonly term: Term; readonly reason: 'superseded' | 'leadershipLost' }
 
 /**
@@ -34,7 +40,7 @@ export interface Effects {
   readonly reads: ReadGrant[];
   readonly fetch: FetchOrder[];
   readonly rejected: Rejected[];
-  /** Peers whose state must be streamed: see InstallSnapshot. Ends with a `snapshotSent` event. */
+  /** Peers that need the whole state: stream it, see InstallSnapshot. Ends with a `snapshotSent` event. Ignore one that is being served already. */
   readonly snapshots: { readonly to: ServerId; readonly term: Term }[];
 }
 

@@ -31,3 +31,6 @@ export const NO_SERVER = 0 as ServerId;
 /** index + by. PERF: a cast, no check; callers stay within the log. */
 export const plus = (index: LogIndex, by: number): LogIndex => (index + by) as LogIndex;
 export const nextTerm = (value: Term): Term => (value + 1) as Term;
+/** The smaller of two indexes. PERF: no Math.min, no cast at the call. */
+export const lesser = (a: LogIndex, b: LogIndex): LogIndex => (a < b ? a : b);
+export const greater = (a: LogIndex, b: LogIndex): LogIndex => (a > b ? a : b);

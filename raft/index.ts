@@ -6,5 +6,9 @@ export type * from './event.js';
 export * from './effects.js';
 export * from './raft-types.js';
 export { Raft } from './raft.js';
-export { decodeMessage, encodeMessage, encodeEntry, decodeEntry } from './codec.js';
+export {
+  CODEC_VERSION, DecodeError, type DecodeErrorCode, decodeConfiguration, decodeEntry, decodeMessage, encodeConfiguration, encodeEntry, encodeMessage,
+} from './codec.js';
+export { encodeMessageState } from './encode.js';
 export { InvariantError } from './invariant.js';
+export { configurationFault, isVoter } from './membership.js';

@@ -35,9 +35,10 @@ export interface Heartbeat extends Envelope { readonly type: 'heartbeat'; readon
 export interface HeartbeatResponse extends Envelope { readonly type: 'heartbeatResponse'; readonly round: number }
 
 /**
- * Leader to follower: "you need the state at `snapshot`". The core only decides that; the bytes travel beside it. The shell of the
- * LEADER sees this message in `send`, streams its state, and when the FOLLOWER's shell holds the whole state durably staged it steps
- * this message into its own core, whose answer (an AppendResponse) goes back once the flip is durable.
+ * "The whole state at `snapshot` is staged durably beside yours: make it live." No core sends this. The leader's core names the peer in
+ * `effects.snapshots`; its shell streams the state it has, with the meta its storage gives; the FOLLOWER's shell steps this message into its own
+ * core when everything is staged, with `from` and `term` as they stood in the leader's effect. The core then orders the flip, and its answer
+ * (an AppendResponse) leaves when that is durable.
  */
 export interface InstallSnapshot extends Envelope { readonly type: 'installSnapshot'; readonly snapshot: SnapshotMeta }
 

@@ -1,0 +1,262 @@
+import { campaign, countVotes, onPreVoteResponse, onVoteResponse } from './candidate.js';
+import { advanceLeaderCommit, handOut, onApplied, onApplyFetched } from './commit.js';
+import type { Effects } from './effects.js';
+import { encodeState } from './encode.js';
+import type { Entry, SnapshotMeta } from './entry.js';
+import type { Event, Outcome } from './event.js';
+import { onAppendRequest, onHeartbeat, onInstallSnapshot } from './follower.js';
+import { lesser, type LogIndex, NO_SERVER, type ServerId, type Term, type WriteSeq } from './ids.js';
+import { invariant, unreachable } from './invariant.js';
+import { issueOrder, sendWhenDurable, settle } from './lane.js';
+import { leaderTick, onAppendResponse, onHeartbeatResponse, onPeerFetched, onSnapshotSent, onUnreachable, propose, replicateAll } from './leader.js';
+import type { Message } from './message.js';
+import { HALTED, ignored, OK } from './outcome.js';
+import type { NumberSink, RaftInit, RaftOptions, Status } from './raft-types.js';
+import { expireReads, onRead, onReadIndexRequest, onReadIndexResponse, startReads } from './reads.js';
+import { becomeFollower } from './roles.js';
+import { cloneState, newState } from './start.js';
+import { leaderOf, NUMBER_MAX, type State } from './state.js';
+import { statusOf } from './status.js';
+import { inLease, onPreVoteRequest, onVoteRequest } from './vote.js';
+
+/**
+ * One server of a Raft cluster, without I/O: events in, effects out. See README.md for the paper's words and for what a shell owes it.
+ *
+ *     raft.step(event)              // as often as there are events
+ *     while (raft.drain(effects))   // then carry out what it asks, in the order Effects says
+ */
+export class Raft {
+  readonly #state: State;
+  /** A call is under way, or one has thrown: such a core is not to be used any more. */
+  #entered = false;
+
+  /** RangeError where options make no sense, or what was recovered does not fit together. */
+  constructor(init: RaftInit, options: RaftOptions);
+  constructor(init: RaftInit | State, options: RaftOptions) {
+    this.#state = 'lane' in init ? init : newState(init, { ...options });
+  }
+
+  /** Total for whatever a peer can send. Throws InvariantError where the shell breaks its promises, or the core its own. */
+  step(event: Event): Outcome {
+    this.#enter();
+    const outcome = this.#state.halted ? HALTED : handle(this.#state, event);
+    this.#entered = false;
+    return outcome;
+  }
+
+  /** Clears `effects` and fills it. False: nothing to do until the next event. True: carry it out, then ask again. */
+  drain(effects: Effects): boolean {
+    this.#enter();
+    const filled = fill(this.#state, effects);
+    this.#entered = false;
+    return filled;
+  }
+
+  /** An independent copy. Entries and messages are immutable, and shared. */
+  clone(): Raft {
+    this.#enter();
+    const copy = new Raft(cloneState(this.#state) as unknown as RaftInit, this.#state.options);
+    this.#entered = false;
+    return copy;
+  }
+
+  /** The whole state as numbers in a canonical order, the bytes of entries included: two cores behave alike if and only if it is the same. */
+  encode(sink: NumberSink): void {
+    this.#enter();
+    encodeState(this.#state, sink);
+    this.#entered = false;
+  }
+
+  status(): Status {
+    return statusOf(this.#state);
+  }
+
+  /** Null where memory does not know it (compacted, fetched only, or beyond the log). */
+  termAt(index: LogIndex): Term | null {
+    return this.#state.log.termAt(index);
+  }
+
+  get id(): ServerId { return this.#state.id; }
+  get isLeader(): boolean { return this.#state.role.name === 'leader'; }
+  get term(): Term { return this.#state.term; }
+  /** 0: not known. */
+  get leader(): ServerId { return leaderOf(this.#state); }
+  get commit(): LogIndex { return this.#state.commit; }
+  get lastIndex(): LogIndex { return this.#state.log.last; }
+  /** It leads, and an entry of its own term is committed: it knows everything that was committed before. */
+  get hasCommitInTerm(): boolean {
+    const { role, commit } = this.#state;
+    return role.name === 'leader' && commit >= role.first;
+  }
+
+  /** Trap A52. */
+  #enter(): void {
+    if (this.#entered) throw new Error('raft: called from within its own call, or after a call has thrown. Step it from the loop only, and never go on after an error');
+    this.#entered = true;
+  }
+}
+
+function handle(state: State, event: Event): Outcome {
+  switch (event.type) {
+    case 'tick':
+      return onTick(state);
+    case 'message':
+      return onMessage(state, event.message);
+    case 'propose':
+      return propose(state, event.commands);
+    case 'read':
+      return onRead(state, event.context);
+    case 'campaign':
+      return campaign(state);
+    case 'persisted':
+      return onPersisted(state, event.seq);
+    case 'writeFailed':
+      // Final (rule 4): what reached the disk is not known any more, and a second fsync could claim what is not there.
+      state.halted = true;
+      return HALTED;
+    case 'applied':
+      return onApplied(state, event.index);
+    case 'fetched':
+      return onFetched(state, event.id, event.entries);
+    case 'compacted':
+      return onCompacted(state, event.meta);
+    case 'snapshotSent':
+      return onSnapshotSent(state, event.to, event.ok);
+    case 'unreachable':
+      return onUnreachable(state, event.server);
+    default:
+      return unreachable(event);
+  }
+}
+
+function onTick(state: State): Outcome {
+  state.tick += 1;
+  expireReads(state);
+  if (state.role.name === 'leader') return leaderTick(state, state.role);
+  if (state.tick - state.timerAt < state.timerTicks) return OK;
+  return campaign(state);
+}
+
+/** The term gate (paper section 5.1, figure 2, all servers), then one switch. */
+function onMessage(state: State, message: Message): Outcome {
+  if (message.to !== state.id || message.from === state.id || message.from === NO_SERVER) return ignored('it is not for this server');
+  if (message.term > NUMBER_MAX) return ignored('no such term');
+  // These two do not speak for the sender's term: a pre-vote names one that may never come, and nobody hands over leadership yet.
+  if (message.type === 'preVoteRequest') return onPreVoteRequest(state, message);
+  if (message.type === 'timeoutNow') return ignored('leadership is not handed over');
+  if (message.term > state.term) {
+    if (message.type === 'voteRequest' && !message.transfer && inLease(state)) return ignored('a leader is alive');
+    becomeFollower(state, message.term, NO_SERVER);
+  } else if (message.term < state.term && message.type !== 'preVoteResponse') {
+    return onStale(state, message);
+  }
+  switch (message.type) {
+    case 'preVoteResponse':
+      return onPreVoteResponse(state, message);
+    case 'voteRequest':
+      return onVoteRequest(state, message);
+    case 'voteResponse':
+      return onVoteResponse(state, message);
+    case 'appendRequest':
+      return onAppendRequest(state, message);
+    case 'appendResponse':
+      return onAppendResponse(state, message);
+    case 'heartbeat':
+      return onHeartbeat(state, message);
+    case 'heartbeatResponse':
+      return onHeartbeatResponse(state, message);
+    case 'installSnapshot':
+      return onInstallSnapshot(state, message);
+    case 'readIndexRequest':
+      return onReadIndexRequest(state, message);
+    case 'readIndexResponse':
+      return onReadIndexResponse(state, message);
+    default:
+      return unreachable(message);
+  }
+}
+
+/** Paper section 5.1: a request with an old term is refused. The answer's term tells the sender to step down (trap A16). */
+function onStale(state: State, message: Message): Outcome {
+  const { id, term } = state;
+  const to = message.from;
+  if (message.type === 'voteRequest') sendWhenDurable(state, { type: 'voteResponse', from: id, to, term, granted: false });
+  else if (message.type === 'heartbeat') sendWhenDurable(state, { type: 'heartbeatResponse', from: id, to, term, round: message.round });
+  else if (message.type === 'readIndexRequest') {
+    state.outbox.push({ type: 'readIndexResponse', from: id, to, term, context: message.context, granted: false, index: 0 as LogIndex });
+  } else if (message.type === 'appendRequest' || message.type === 'installSnapshot') {
+    const refusedIndex = message.type === 'appendRequest' ? message.prevIndex : message.snapshot.index;
+    sendWhenDurable(state, {
+      type: 'appendResponse', from: id, to, term, accepted: false, matchIndex: 0 as LogIndex, refusedIndex, hintIndex: 0 as LogIndex, hintTerm: 0 as Term,
+    });
+  }
+  return ignored('its term is old');
+}
+
+/** The disk has come further: messages leave, a snapshot is in place, a candidate may count, the leader's own match moves. */
+function onPersisted(state: State, seq: WriteSeq): Outcome {
+  if (!settle(state, seq)) return ignored('known to be durable already');
+  if (state.installing !== null && state.installing.seq <= seq) {
+    const { index } = state.installing;
+    state.installing = null;
+    if (state.lane.durableIndex < index) state.lane.durableIndex = index;
+    state.handed = index;
+    state.applied = index;
+  }
+  if (state.role.name === 'candidate') countVotes(state);
+  if (state.role.name === 'leader') advanceLeaderCommit(state, state.role);
+  return OK;
+}
+
+function onFetched(state: State, id: number, entries: readonly Entry[]): Outcome {
+  if (id < 1) return ignored('no such fetch');
+  if (id === state.gapFetch) {
+    state.gapFetch = 0;
+    state.log.prepend(entries);
+    return OK;
+  }
+  if (id === state.applyFetch) return onApplyFetched(state, entries);
+  if (state.role.name === 'leader') {
+    for (const peer of state.role.peers) if (peer.fetchId === id) return onPeerFetched(state, peer, entries);
+  }
+  return ignored('nobody waits for it any more');
+}
+
+function onCompacted(state: State, meta: SnapshotMeta): Outcome {
+  const { log } = state;
+  if (meta.index <= log.baseIndex) return ignored('compacted further already');
+  invariant(meta.index <= state.applied && state.installing === null, 'only what is applied is compacted: compacted, applied', meta.index, state.applied);
+  const known = log.termAt(meta.index);
+  invariant(known === null || known === meta.term, 'the snapshot carries the term of its entry: index, its term, the log\'s', meta.index, meta.term, known ?? 0);
+  log.compact(meta);
+  return OK;
+}
+
+function fill(state: State, effects: Effects): boolean {
+  effects.writes.length = 0;
+  effects.send.length = 0;
+  effects.apply.length = 0;
+  effects.reads.length = 0;
+  effects.fetch.length = 0;
+  effects.rejected.length = 0;
+  effects.snapshots.length = 0;
+  if (state.halted) return false;
+  startReads(state);
+  if (state.role.name === 'leader') replicateAll(state, state.role);
+  const order = issueOrder(state);
+  if (order !== null) effects.writes.push(order);
+  handOut(state, effects);
+  move(state.outbox, effects.send);
+  move(state.grants, effects.reads);
+  move(state.fetches, effects.fetch);
+  move(state.rejected, effects.rejected);
+  move(state.snapshots, effects.snapshots);
+  state.log.trim(lesser(state.handed, state.lane.durableIndex), state.options.tailBytesMax);
+  return order !== null || effects.send.length > 0 || effects.apply.length > 0 || effects.reads.length > 0 || effects.fetch.length > 0
+    || effects.rejected.length > 0 || effects.snapshots.length > 0;
+}
+
+function move<Item>(from: Item[], to: Item[]): void {
+  for (let at = 0; at < from.length; at += 1) to.push(from[at] as Item);
+  from.length = 0;
+}

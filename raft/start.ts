@@ -1,0 +1,97 @@
+import { greater, type LogIndex, NO_SERVER, type ServerId } from './ids.js';
+import { cloneLane, newLane } from './lane.js';
+import { Log } from './log.js';
+import { configurationFault } from './membership.js';
+import { cloneProgress } from './progress.js';
+import type { RaftInit, RaftOptions } from './raft-types.js';
+import { draw, drawTimer, fetch, type Role, type State } from './state.js';
+
+/** How a server begins (a restart is nothing else), and how it is copied. RangeError says what does not fit together. */
+export function newState(init: RaftInit, options: RaftOptions): State {
+  const fault = optionsFault(options) ?? initFault(init);
+  if (fault !== null) throw new RangeError(`raft: ${fault}`);
+  const { snapshot, hardState } = init;
+  const log = new Log(snapshot.index, snapshot.term, init.lastIndex, init.lastTerm, init.tail);
+  const commit = greater(greater(hardState.commit, init.applied), snapshot.index);
+  const state: State = {
+    id: init.id, options, configuration: snapshot.configuration, term: hardState.term, vote: hardState.vote,
+    role: { name: 'follower', leader: NO_SERVER, reads: [] }, log, lane: newLane(init.lastIndex, hardState.commit), commit, applied: init.applied,
+    handed: init.applied, installing: null, tick: 0, timerAt: 0, timerTicks: 0, random: firstWord(init.seed, init.id), proposed: [], fetchNext: 1,
+    applyFetch: 0, applyReady: [], gapFetch: 0, forward: 0, halted: false, outbox: [], grants: [], fetches: [], rejected: [], snapshots: [],
+  };
+  state.timerTicks = drawTimer(state);
+  state.forward = draw(state) * 2 ** 20;
+  const from = greater(commit, (snapshot.index + 1) as LogIndex);
+  if (log.first > commit + 1 || log.termAt(commit) === null) state.gapFetch = fetch(state, from, log.first, Number.MAX_SAFE_INTEGER);
+  return state;
+}
+
+export function cloneState(state: State): State {
+  return {
+    ...state, role: cloneRole(state.role), log: state.log.clone(), lane: cloneLane(state.lane),
+    proposed: state.proposed.map((range) => ({ term: range.term, first: range.first, last: range.last })),
+    outbox: state.outbox.slice(), grants: state.grants.slice(), fetches: state.fetches.slice(), rejected: state.rejected.slice(),
+    snapshots: state.snapshots.slice(),
+  };
+}
+
+function cloneRole(role: Role): Role {
+  switch (role.name) {
+    case 'follower':
+      return { name: 'follower', leader: role.leader, reads: role.reads.map((read) => ({ ...read })) };
+    case 'preCandidate':
+      return { name: 'preCandidate', yes: role.yes.slice(), no: role.no.slice() };
+    case 'candidate':
+      return { name: 'candidate', yes: role.yes.slice(), no: role.no.slice() };
+    case 'leader':
+      return {
+        name: 'leader', peers: role.peers.map(cloneProgress), first: role.first, uncommittedBytes: role.uncommittedBytes, round: role.round,
+        beatAt: role.beatAt, reads: role.reads.map((read) => ({ ...read })),
+      };
+  }
+}
+
+/** The id goes in, so that servers started with one seed do not campaign in step. */
+const firstWord = (seed: number, id: ServerId): number =>
+  (Math.imul((seed % 0x1_0000_0000) ^ 0x9e3779b9, 0x85ebca6b) ^ Math.floor(seed / 0x1_0000_0000) ^ Math.imul(id, 0xc2b2ae35)) | 0;
+
+function optionsFault(options: RaftOptions): string | null {
+  for (const [name, value] of Object.entries(options)) {
+    if (!Number.isSafeInteger(value) || value < 1) return `option ${name} must be a whole number of 1 or more, got ${String(value)}`;
+  }
+  if (options.electionTicks < 2) return `option electionTicks must be 2 or more, got ${options.electionTicks}`;
+  if (options.heartbeatTicks >= options.electionTicks) {
+    return `option heartbeatTicks (${options.heartbeatTicks}) must be below electionTicks (${options.electionTicks}), or followers give up a leader that is well`;
+  }
+  return null;
+}
+
+function initFault(init: RaftInit): string | null {
+  const { id, hardState, snapshot, tail, lastIndex, lastTerm, applied, seed } = init;
+  const numbers = [hardState.term, hardState.commit, snapshot.index, snapshot.term, lastIndex, lastTerm, applied, seed];
+  if (numbers.some((value) => !Number.isSafeInteger(value) || value < 0)) return 'terms, indexes and the seed must be safe integers of 0 or more';
+  if (!Number.isInteger(id) || id < 1 || id > 0x7fffffff) return `the server id must be 1 to 2147483647, got ${id}`;
+  if (!Number.isInteger(hardState.vote) || hardState.vote < 0 || hardState.vote > 0x7fffffff) return `the vote must be a server id or 0, got ${hardState.vote}`;
+  const configuration = configurationFault(snapshot.configuration);
+  if (configuration !== null) return configuration;
+  if (snapshot.index === 0 && snapshot.term !== 0) return 'a snapshot at index 0 has term 0';
+  if (lastIndex < snapshot.index) return `the log ends at ${lastIndex}, before its snapshot at ${snapshot.index}`;
+  if (lastIndex === snapshot.index && lastTerm !== snapshot.term) return `lastTerm is ${lastTerm}, but the log ends with the snapshot of term ${snapshot.term}`;
+  if (lastTerm < snapshot.term) return `the last term ${lastTerm} is older than the snapshot's ${snapshot.term}`;
+  if (lastTerm > hardState.term) return `the log holds term ${lastTerm}, newer than the hard state's ${hardState.term}: the hard state was lost`;
+  if (hardState.commit > lastIndex) {
+    return `the log ends at ${lastIndex}, but ${hardState.commit} was committed: its tail is lost (a restored or damaged copy). This server must be rebuilt`;
+  }
+  if (applied < snapshot.index || applied > lastIndex) return `applied is ${applied}, not within ${snapshot.index} to ${lastIndex}`;
+  if (tail.length > lastIndex - snapshot.index) return 'the tail reaches below the snapshot';
+  let index = lastIndex - tail.length;
+  let newest: number = index === snapshot.index ? snapshot.term : 0;
+  for (const entry of tail) {
+    index += 1;
+    if (entry.index !== index) return `the tail holds entry ${entry.index} where ${index} belongs`;
+    if (entry.term < newest) return `the term falls at entry ${index}`;
+    newest = entry.term;
+  }
+  if (tail.length > 0 && newest !== lastTerm) return `lastTerm is ${lastTerm}, but the tail ends with term ${newest}`;
+  return null;
+}

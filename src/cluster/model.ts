@@ -79,8 +79,10 @@ export interface Task {
   finishedAtMs: number | null;
   readonly submittedRevision: Revision;
   revision: Revision;
-  /** The order in which it entered the pending queue: a replicated counter. */
-  queuedSeq: number;
+  /** The order of submission, a replicated counter: equal priorities are placed in this order, also after a retry. */
+  readonly queuedSeq: number;
+  /** The order of finishing, a replicated counter. 0: not finished. */
+  finishedSeq: number;
   attempts: Attempt[];
   progress: Progress | null;
   /** Of the attempt that finished the task. */

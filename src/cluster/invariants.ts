@@ -1,0 +1,219 @@
+import { QueueCursor } from './queue.js';
+import { FINISHED } from './model.js';
+import type { Requirement } from './entries.js';
+import { invariant } from './invariant.js';
+import { ATTEMPTS_KEPT, type ClusterState, type NodeEntry, type TaskEntry } from './state.js';
+
+/** What holds after every block. Throws InvariantError. Looks at everything: for tests and the simulation. */
+export function checkInvariants(state: ClusterState): void {
+  checkTasks(state);
+  checkNodes(state);
+  checkQueues(state);
+  checkChanges(state);
+}
+
+function checkTasks(state: ClusterState): void {
+  const alive = { pending: 0, assigned: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 };
+  const epochs = new Set<number>();
+  const places = new Set<number>();
+  for (const [id, task] of state.tasks) {
+    invariant(task.spec.id === id, 'a task stands under its own id', id, task.spec.id);
+    invariant(
+      !FINISHED.has(task.state) && task.finishedSeq === 0 && task.finishedAtMs === null && task.result === null,
+      'only alive tasks are in memory',
+      id,
+      task.state,
+    );
+    alive[task.state]++;
+    invariant(
+      task.queuedSeq >= 1 && task.queuedSeq <= state.queuedSeq && !places.has(task.queuedSeq),
+      'every task has a place of its own in the order',
+      id,
+      task.queuedSeq,
+    );
+    places.add(task.queuedSeq);
+    checkAttempts(state, task, epochs);
+    if (task.state === 'pending') {
+      invariant(task.nodeId === null && !task.cancelRequested, 'a pending task is on no node, and a cancel of it waits for nobody', id);
+      invariant(
+        task.queued !== 'no' && (task.queued === 'delayed') === task.notBeforeMs > state.nowMs,
+        'a pending task stands in the queue of its time',
+        id,
+        task.queued,
+        task.notBeforeMs,
+        state.nowMs,
+      );
+    } else {
+      invariant(task.queued === 'no', 'only pending tasks are queued', id, task.queued);
+      invariant(task.nodeId !== null && state.nodes.get(task.nodeId)?.assigned.get(id) === task, 'an assigned task is on its node', id, task.nodeId);
+    }
+    invariant(
+      task.spec.resources === task.requirement.resources && state.queues.requirements.get(task.requirement.key) === task.requirement,
+      'a task shares its requirement',
+      id,
+    );
+  }
+  const { counts } = state;
+  for (const name of ['pending', 'assigned', 'running'] as const) invariant(counts[name] === alive[name], 'counts are exact', name, counts[name], alive[name]);
+  let fresh = 0;
+  for (const { task } of state.changes.overlay.values()) if (task !== null) fresh++;
+  const finished = counts.succeeded + counts.failed + counts.cancelled;
+  invariant(
+    counts.succeeded >= 0 && counts.failed >= 0 && counts.cancelled >= 0 && finished >= fresh && finished <= state.finishedSeq,
+    'finished tasks are counted',
+    finished,
+    fresh,
+  );
+}
+
+function checkAttempts(state: ClusterState, task: TaskEntry, epochs: Set<number>): void {
+  const { id } = task.spec;
+  const { attempts } = task;
+  invariant(attempts.length === Math.min(task.attempt, ATTEMPTS_KEPT), 'the last attempts are kept', id, attempts.length, task.attempt);
+  invariant(task.attempt <= task.spec.attemptsMax, 'no more attempts than allowed', id, task.attempt);
+  let before = 0;
+  attempts.forEach((attempt, i) => {
+    invariant(
+      attempt.epoch > before && attempt.epoch <= state.epoch && !epochs.has(attempt.epoch),
+      'every attempt has an epoch of its own, larger than the last',
+      id,
+      attempt.epoch,
+      before,
+      state.epoch,
+    );
+    before = attempt.epoch;
+    epochs.add(attempt.epoch);
+    const open = task.state !== 'pending' && i === attempts.length - 1;
+    invariant((attempt.end === null) === open && (attempt.endedAtMs === null) === open, 'only the current attempt is open', id, attempt.epoch, attempt.end);
+    invariant(
+      !open || (attempt.epoch === task.epoch && attempt.nodeId === task.nodeId && (attempt.startedAtMs !== null) === (task.state === 'running')),
+      'the open attempt is the current one',
+      id,
+      attempt.epoch,
+    );
+  });
+  invariant(attempts.length === 0 ? task.epoch === 0 : task.epoch === before, 'the epoch of a task is that of its last attempt', id, task.epoch, before);
+}
+
+function checkNodes(state: ClusterState): void {
+  const sessions = new Set<number>();
+  for (const [id, node] of state.nodes) {
+    invariant(node.id === id, 'a node stands under its own id', id, node.id);
+    invariant(
+      node.session >= 1 && node.session <= state.session && !sessions.has(node.session),
+      'every registration has a session of its own',
+      id,
+      node.session,
+    );
+    sessions.add(node.session);
+    invariant(
+      node.state === 'lost' ? node.assigned.size === 0 : (node.state === 'draining') === node.draining,
+      'a lost node has no tasks, another drains as it was told',
+      id,
+      node.state,
+    );
+    checkUsed(state, node);
+  }
+}
+
+function checkUsed(state: ClusterState, node: NodeEntry): void {
+  const sum = { cpuMillis: 0, memoryMiB: 0, slots: 0 };
+  let before = 0;
+  for (const [id, task] of node.assigned) {
+    invariant(state.tasks.get(id) === task && task.nodeId === node.id, 'a node holds only its own alive tasks', node.id, id);
+    invariant(task.epoch > before, 'tasks stand on a node in the order of their epochs', node.id, id, task.epoch, before);
+    before = task.epoch;
+    sum.cpuMillis += task.spec.resources.cpuMillis;
+    sum.memoryMiB += task.spec.resources.memoryMiB;
+    sum.slots += task.spec.resources.slots;
+  }
+  for (const name of ['cpuMillis', 'memoryMiB', 'slots'] as const)
+    invariant(node.used[name] === sum[name], 'a node uses what its tasks were promised', node.id, name, node.used[name], sum[name]);
+}
+
+function checkQueues(state: ClusterState): void {
+  const { requirements, active, delayed } = state.queues;
+  const shared = new Map<Requirement, number>();
+  for (const task of state.tasks.values()) shared.set(task.requirement, (shared.get(task.requirement) ?? 0) + 1);
+  let queued = delayed.items.length;
+  for (const [key, requirement] of requirements) {
+    invariant(requirement.key === key && requirement.tasks === shared.get(requirement), 'a requirement lives as long as a task has it', key, requirement.tasks);
+    invariant(active.has(requirement) === requirement.placeable > 0, 'a requirement is active while a task of it can be placed', key, requirement.placeable);
+    queued += checkRequirement(requirement);
+  }
+  for (const requirement of active) invariant(requirements.get(requirement.key) === requirement, 'an active requirement is a known one', requirement.key);
+  invariant(queued === state.counts.pending, 'every pending task is queued once', queued, state.counts.pending);
+  delayed.items.forEach((task, i) => {
+    const parent = delayed.items[(i - 1) >> 1];
+    invariant(
+      task.heapIndex === i && task.queued === 'delayed' && (i === 0 || !delayed.before(task, parent as TaskEntry)),
+      'the delayed tasks are a heap',
+      task.spec.id,
+      i,
+    );
+  });
+}
+
+function checkRequirement(requirement: Requirement): number {
+  const { key, levels } = requirement;
+  let seen = 0;
+  levels.forEach((level, i) => {
+    invariant(i === 0 || level.priority < (levels[i - 1] as typeof level).priority, 'levels go from high to low', key, level.priority);
+    invariant(levels.length === 1 || level.first !== null || level.returned.items.length > 0, 'only a sole level is empty', key, level.priority);
+    let before: TaskEntry | null = null;
+    for (let task = level.first; task !== null; task = task.next) {
+      invariant(
+        task.queued === 'fresh' && task.previous === before && task.spec.priority === level.priority && task.requirement === requirement,
+        'the list of a level is whole',
+        key,
+        task.spec.id,
+      );
+      invariant(before === null || before.queuedSeq < task.queuedSeq, 'the list of a level is in order', key, task.spec.id);
+      before = task;
+      seen++;
+    }
+    invariant(level.last === before, 'the list of a level ends with its last', key);
+    level.returned.items.forEach((task, at) => {
+      const parent = level.returned.items[(at - 1) >> 1];
+      invariant(
+        task.heapIndex === at && task.queued === 'returned' && task.spec.priority === level.priority && task.requirement === requirement,
+        'the returned tasks know their place',
+        key,
+        task.spec.id,
+      );
+      invariant(at === 0 || !level.returned.before(task, parent as TaskEntry), 'the returned tasks are a heap', key, task.spec.id);
+      seen++;
+    });
+  });
+  invariant(seen === requirement.placeable, 'a requirement counts its placeable tasks', key, seen, requirement.placeable);
+  checkWalk(requirement);
+  return seen;
+}
+
+/** The cursor gives each placeable task once, in the order of placement. */
+function checkWalk(requirement: Requirement): void {
+  let steps = 0;
+  let before: TaskEntry | null = null;
+  for (const cursor = new QueueCursor(requirement); cursor.current !== null; cursor.advance()) {
+    const task: TaskEntry = cursor.current;
+    const inOrder =
+      before === null || task.spec.priority < before.spec.priority || (task.spec.priority === before.spec.priority && task.queuedSeq > before.queuedSeq);
+    invariant(inOrder, 'the walk is by priority, then by age', requirement.key, task.spec.id);
+    before = task;
+    steps++;
+  }
+  invariant(steps === requirement.placeable, 'the walk meets every placeable task', requirement.key, steps, requirement.placeable);
+}
+
+function checkChanges(state: ClusterState): void {
+  const { changes } = state;
+  let dirty = 0;
+  for (const task of changes.tasks) {
+    if (!task.dirty) continue;
+    dirty++;
+    invariant(state.tasks.get(task.spec.id) === task, 'what is to be written is alive', task.spec.id);
+  }
+  invariant(dirty === changes.dirtyTasks, 'tasks to be written are counted', dirty, changes.dirtyTasks);
+  for (const id of changes.taskDeletes) invariant(!state.tasks.has(id), 'the record of an alive task is not deleted', id);
+  for (const [id, task] of changes.finished) invariant(changes.overlay.get(id)?.task === task, 'what is not written yet stands in the overlay', id);
+}

@@ -1,0 +1,119 @@
+import type { Outcome } from './command.js';
+import type { NodeEntry, Queues, TaskEntry } from './entries.js';
+import { epoch, type Epoch, type NodeId, type Revision, revision, type Session, session, type TaskId } from './ids.js';
+import type { Task, TaskState } from './model.js';
+import { newQueues } from './queue.js';
+
+export type { NodeEntry, TaskEntry } from './entries.js';
+
+/**
+ * The replicated state: what is alive. Finished tasks are not here (only their counts, and those not yet written down in `changes`).
+ * Everybody may read it; only apply, and restore before it, write.
+ */
+export interface ClusterState {
+  revision: Revision;
+  /** The last `atMs`, which never runs backwards. */
+  nowMs: number;
+  /** Counters that never go back; each value is given out once. */
+  epoch: Epoch;
+  session: Session;
+  queuedSeq: number;
+  finishedSeq: number;
+  readonly tasks: Map<TaskId, TaskEntry>;
+  readonly nodes: Map<NodeId, NodeEntry>;
+  /** Finished tasks count until they are forgotten. */
+  readonly counts: Counts;
+  readonly queues: Queues;
+  readonly changes: Changes;
+  /** Handler and program names, one string each. Bounded; losing it costs memory only. */
+  readonly names: Map<string, string>;
+}
+
+export type Counts = { [State in TaskState]: number };
+
+/** What was changed since it was last written; see changes.ts. */
+export interface Changes {
+  tasks: TaskEntry[];
+  dirtyTasks: number;
+  readonly taskDeletes: Set<TaskId>;
+  /** null: delete the record. */
+  readonly nodes: Map<NodeId, NodeEntry | null>;
+  readonly finished: Map<TaskId, Task | null>;
+  readonly order: Map<number, TaskId | null>;
+  /** Finished tasks that the persisted records may not know yet; null: forgotten. */
+  readonly overlay: Map<TaskId, { readonly task: Task | null; readonly mark: number }>;
+  readonly windows: { readonly mark: number; readonly ids: readonly TaskId[] }[];
+  /** Of the last take. */
+  mark: number;
+  takenRevision: Revision;
+}
+
+/** What happened, for those who wait for it. Events only wake: who missed one looks at the state. */
+export type ClusterEvent =
+  /** A task or a node became free to be paired. At most one a block. */
+  | { readonly type: 'placeable' }
+  | { readonly type: 'assigned'; readonly nodeId: NodeId; readonly taskId: TaskId; readonly epoch: Epoch }
+  | { readonly type: 'stop'; readonly nodeId: NodeId; readonly taskId: TaskId; readonly epoch: Epoch; readonly reason: 'cancelled' | 'superseded' }
+  | { readonly type: 'started'; readonly taskId: TaskId; readonly epoch: Epoch; readonly timeoutMs: number; readonly graceMs: number }
+  | { readonly type: 'finished'; readonly taskId: TaskId }
+  | { readonly type: 'nodeChanged'; readonly nodeId: NodeId; readonly session: Session }
+  | { readonly type: 'nodeRemoved'; readonly nodeId: NodeId };
+
+/** `outcomes[i]` answers `commands[i]`. */
+export interface Applied {
+  readonly outcomes: Outcome[];
+  readonly events: ClusterEvent[];
+}
+
+/** The persisted record of a finished task, or null. Needs to know nothing about what is not yet written. */
+export type FinishedLookup = (id: TaskId) => Task | null;
+
+/** What one block needs on its way through the commands. */
+export interface Turn {
+  readonly state: ClusterState;
+  readonly index: Revision;
+  readonly finished: FinishedLookup;
+  readonly events: ClusterEvent[];
+  placeable: boolean;
+}
+
+export const ATTEMPTS_KEPT = 10;
+
+export function newState(): ClusterState {
+  return {
+    revision: revision(0),
+    nowMs: 0,
+    epoch: epoch(0),
+    session: session(0),
+    queuedSeq: 0,
+    finishedSeq: 0,
+    tasks: new Map(),
+    nodes: new Map(),
+    counts: { pending: 0, assigned: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 },
+    queues: newQueues(),
+    changes: {
+      tasks: [],
+      dirtyTasks: 0,
+      taskDeletes: new Set(),
+      nodes: new Map(),
+      finished: new Map(),
+      order: new Map(),
+      overlay: new Map(),
+      windows: [],
+      mark: 0,
+      takenRevision: revision(0),
+    },
+    names: new Map(),
+  };
+}
+
+const NAMES_MAX = 4096;
+
+/** The one string that equals this one. */
+export function sharedName(state: ClusterState, name: string): string {
+  const known = state.names.get(name);
+  if (known !== undefined) return known;
+  if (state.names.size >= NAMES_MAX) state.names.clear();
+  state.names.set(name, name);
+  return name;
+}

@@ -1,0 +1,207 @@
+import { findFinished, markFinished, markForgotten, markNewTask, markTask } from './changes.js';
+import type { Outcome } from './command.js';
+import { newTask } from './entries.js';
+import { mayRun } from './fit.js';
+import { epoch, type Epoch, type NodeId, type TaskId } from './ids.js';
+import { invariant } from './invariant.js';
+import { NO_STRINGS } from './json.js';
+import type { Attempt, AttemptEnd, AttemptResult, Run, TaskSpec, TaskState } from './model.js';
+import { dequeue, enqueue, joinRequirement, leaveRequirement } from './queue.js';
+import { sameSpec } from './spec.js';
+import { ATTEMPTS_KEPT, type ClusterState, type NodeEntry, sharedName, type TaskEntry, type Turn } from './state.js';
+
+export function submit(turn: Turn, spec: TaskSpec): Outcome {
+  const { state, index } = turn;
+  const known = state.tasks.get(spec.id) ?? findFinished(state, spec.id, turn.finished);
+  if (known !== null) {
+    if (!sameSpec(known.spec, spec)) return { code: 'taskConflict', taskId: spec.id };
+    return { code: 'existing', taskId: spec.id, state: known.state, revision: known.submittedRevision };
+  }
+  const task = addTask(state, spec, turn);
+  state.counts.pending++;
+  state.tasks.set(spec.id, task);
+  markNewTask(state, task);
+  if (enqueue(state.queues, task, state.nowMs)) turn.placeable = true;
+  return { code: 'submitted', taskId: spec.id, state: 'pending', revision: index };
+}
+
+function addTask(state: ClusterState, spec: TaskSpec, turn: Turn): TaskEntry {
+  const requirement = joinRequirement(state.queues, spec.resources, spec.constraints);
+  const { resources, constraints } = requirement;
+  const { id, priority, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = spec;
+  const shared: TaskSpec = { id, run: sharedRun(state, spec.run), priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs };
+  return newTask(shared, requirement, ++state.queuedSeq, state.nowMs, turn.index);
+}
+
+/** The same run, with what many tasks have in common held once. */
+export function sharedRun(state: ClusterState, run: Run): Run {
+  if (run.type === 'handler') return { type: 'handler', name: sharedName(state, run.name), input: run.input };
+  for (const _ in run.env) return run;
+  return { type: 'exec', argv: run.argv, env: NO_STRINGS, cwd: run.cwd };
+}
+
+export function cancel(turn: Turn, id: TaskId, reason: string): Outcome {
+  const { state, index } = turn;
+  const task = state.tasks.get(id);
+  if (task === undefined) {
+    const finished = findFinished(state, id, turn.finished);
+    return finished === null ? { code: 'taskNotFound', taskId: id } : { code: 'taskFinished', taskId: id, state: finished.state };
+  }
+  if (task.state === 'pending') {
+    finish(turn, task, 'cancelled', reason === '' ? null : { exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: reason });
+  } else if (!task.cancelRequested) {
+    task.cancelRequested = true;
+    lastAttempt(task).reason = reason;
+    task.revision = index;
+    markTask(state, task);
+    turn.events.push({ type: 'stop', nodeId: task.nodeId as NodeId, taskId: id, epoch: task.epoch, reason: 'cancelled' });
+  }
+  return { code: 'ok', revision: index };
+}
+
+/** Per pair the epoch, or 0: the state has moved on since the plan was made. */
+export function assign(turn: Turn, pairs: readonly { readonly taskId: TaskId; readonly nodeId: NodeId }[]): Outcome {
+  const { state } = turn;
+  const epochs: Epoch[] = [];
+  for (const pair of pairs) {
+    const task = state.tasks.get(pair.taskId);
+    const node = state.nodes.get(pair.nodeId);
+    const fits = task !== undefined && node !== undefined && task.state === 'pending' && task.queued !== 'delayed' && mayRun(node, task);
+    epochs.push(fits ? assignOne(turn, task, node) : epoch(0));
+  }
+  return { code: 'assigned', epochs };
+}
+
+function assignOne(turn: Turn, task: TaskEntry, node: NodeEntry): Epoch {
+  const { state } = turn;
+  dequeue(state.queues, task);
+  state.epoch = epoch(state.epoch + 1);
+  state.counts.pending--;
+  state.counts.assigned++;
+  task.state = 'assigned';
+  task.attempt++;
+  task.epoch = state.epoch;
+  task.nodeId = node.id;
+  task.notBeforeMs = 0;
+  task.progress = null;
+  task.revision = turn.index;
+  const attempt: Attempt = {
+    attempt: task.attempt,
+    epoch: state.epoch,
+    nodeId: node.id,
+    assignedAtMs: state.nowMs,
+    startedAtMs: null,
+    endedAtMs: null,
+    end: null,
+    reason: null,
+  };
+  if (task.attempts.length === 0) task.attempts = [attempt];
+  else if (task.attempts.push(attempt) > ATTEMPTS_KEPT) task.attempts.shift();
+  node.assigned.set(task.spec.id, task);
+  useResources(node, task, 1);
+  markTask(state, task);
+  turn.events.push({ type: 'assigned', nodeId: node.id, taskId: task.spec.id, epoch: state.epoch });
+  return state.epoch;
+}
+
+export function timeoutAttempt(turn: Turn, id: TaskId, ofEpoch: Epoch): Outcome {
+  const { state, index } = turn;
+  const task = state.tasks.get(id);
+  if (task === undefined || task.epoch !== ofEpoch || task.state === 'pending')
+    return { code: 'stale', reason: `task ${id} is not under epoch ${ofEpoch} any more` };
+  if (task.spec.timeoutMs === 0) return { code: 'stale', reason: `task ${id} has no timeout` };
+  turn.events.push({ type: 'stop', nodeId: task.nodeId as NodeId, taskId: id, epoch: ofEpoch, reason: 'superseded' });
+  endAttempt(turn, task, 'timedOut', `ran longer than ${task.spec.timeoutMs} ms`, null);
+  return { code: 'ok', revision: index };
+}
+
+/**
+ * Ends the current attempt and decides what becomes of the task. succeeded: done, even if a cancel was asked for meanwhile (the work was
+ * done). Anything else: cancelled if that was asked for; pending again while attempts are left; else failed.
+ * Only failed and timedOut wait for a backoff: in lost and in a cancelled that nobody asked for (a worker shutting down) the task did nothing wrong.
+ */
+export function endAttempt(turn: Turn, task: TaskEntry, end: AttemptEnd, reason: string | null, result: AttemptResult | null): void {
+  const { state } = turn;
+  const attempt = lastAttempt(task);
+  attempt.endedAtMs = state.nowMs;
+  attempt.end = end;
+  attempt.reason ??= reason;
+  if (end === 'succeeded') finish(turn, task, 'succeeded', result);
+  else if (task.cancelRequested) finish(turn, task, 'cancelled', result);
+  else if (task.attempt >= task.spec.attemptsMax) finish(turn, task, 'failed', result);
+  else retry(turn, task, end === 'failed' || end === 'timedOut' ? backoffOf(task.spec, task.attempt) : 0);
+}
+
+/** Milliseconds between the end of attempt n and the next. */
+export const backoffOf = (spec: TaskSpec, n: number): number => Math.min(spec.backoffMs * 2 ** (n - 1), spec.backoffMaxMs);
+
+function retry(turn: Turn, task: TaskEntry, waitMs: number): void {
+  const { state } = turn;
+  leaveNode(turn, task);
+  state.counts[task.state]--;
+  state.counts.pending++;
+  task.state = 'pending';
+  task.nodeId = null;
+  task.notBeforeMs = waitMs === 0 ? 0 : state.nowMs + waitMs;
+  task.progress = null;
+  task.revision = turn.index;
+  markTask(state, task);
+  if (enqueue(state.queues, task, state.nowMs)) turn.placeable = true;
+}
+
+function finish(turn: Turn, task: TaskEntry, as: TaskState, result: AttemptResult | null): void {
+  const { state } = turn;
+  invariant(task.finishedSeq === 0, 'a task finishes once', task.spec.id, task.state, as);
+  if (task.state === 'pending') dequeue(state.queues, task);
+  else leaveNode(turn, task);
+  leaveRequirement(state.queues, task.requirement);
+  state.counts[task.state]--;
+  state.counts[as]++;
+  task.state = as;
+  task.notBeforeMs = 0;
+  task.finishedAtMs = state.nowMs;
+  task.finishedSeq = ++state.finishedSeq;
+  task.result = result;
+  task.revision = turn.index;
+  state.tasks.delete(task.spec.id);
+  markFinished(state, task);
+  turn.events.push({ type: 'finished', taskId: task.spec.id });
+}
+
+function leaveNode(turn: Turn, task: TaskEntry): void {
+  const node = turn.state.nodes.get(task.nodeId as NodeId);
+  invariant(node?.assigned.delete(task.spec.id) === true, 'an assigned task is on its node', task.spec.id, task.nodeId);
+  useResources(node, task, -1);
+  turn.placeable = true;
+}
+
+function useResources({ used }: NodeEntry, task: TaskEntry, times: 1 | -1): void {
+  const { resources } = task.requirement;
+  used.cpuMillis += times * resources.cpuMillis;
+  used.memoryMiB += times * resources.memoryMiB;
+  used.slots += times * resources.slots;
+}
+
+/** Only finished tasks; others, and unknown ones, are passed over. */
+export function forget(turn: Turn, ids: readonly TaskId[]): Outcome {
+  const { state } = turn;
+  for (const id of ids) {
+    if (state.tasks.has(id)) continue;
+    const task = findFinished(state, id, turn.finished);
+    if (task === null) continue;
+    state.counts[task.state]--;
+    markForgotten(state, task);
+  }
+  return { code: 'ok', revision: turn.index };
+}
+
+export function lastAttempt(task: TaskEntry): Attempt {
+  const attempt = task.attempts[task.attempts.length - 1];
+  invariant(
+    attempt !== undefined && attempt.epoch === task.epoch && attempt.end === null,
+    'an assigned task has an open attempt under its epoch',
+    task.spec.id,
+    task.epoch,
+  );
+  return attempt;
+}

@@ -1,0 +1,116 @@
+import type { Resources } from '../cluster/model.js';
+import type { NodeEntry } from '../cluster/state.js';
+
+/** What is left of a node within one plan. */
+export interface Room {
+  readonly node: NodeEntry;
+  cpuMillis: number;
+  memoryMiB: number;
+  slots: number;
+  /** The smallest share (0 .. 1) that is left of anything the node has. Only gets smaller. */
+  share: number;
+}
+
+export function newRoom(node: NodeEntry): Room {
+  const { capacity, used } = node;
+  const room: Room = {
+    node,
+    cpuMillis: capacity.cpuMillis - used.cpuMillis,
+    memoryMiB: capacity.memoryMiB - used.memoryMiB,
+    slots: capacity.slots - used.slots,
+    share: 0,
+  };
+  room.share = shareOf(room);
+  return room;
+}
+
+export const fits = (room: Room, needed: Resources): boolean =>
+  (needed.cpuMillis === 0 || needed.cpuMillis <= room.cpuMillis) &&
+  (needed.memoryMiB === 0 || needed.memoryMiB <= room.memoryMiB) &&
+  (needed.slots === 0 || needed.slots <= room.slots);
+
+export function give(room: Room, needed: Resources): void {
+  room.cpuMillis -= needed.cpuMillis;
+  room.memoryMiB -= needed.memoryMiB;
+  room.slots -= needed.slots;
+  room.share = shareOf(room);
+}
+
+function shareOf({ node, cpuMillis, memoryMiB, slots }: Room): number {
+  const { capacity } = node;
+  let share = 1;
+  if (capacity.cpuMillis > 0) share = Math.min(share, cpuMillis / capacity.cpuMillis);
+  if (capacity.memoryMiB > 0) share = Math.min(share, memoryMiB / capacity.memoryMiB);
+  if (capacity.slots > 0) share = Math.min(share, slots / capacity.slots);
+  return share;
+}
+
+interface Place {
+  readonly room: Room;
+  share: number;
+}
+
+/** More left goes first; of equals the one that registered first, so that a plan does not depend on the order of a Map. */
+const better = (a: Place, b: Place): boolean => a.share > b.share || (a.share === b.share && a.room.node.session < b.room.node.session);
+
+/**
+ * The rooms that one requirement may use, best first. Other requirements take from the same rooms, so a place may be out of date; but a room only
+ * gets smaller, so it is enough to look again at the one on top: sink it, or drop it for good.
+ */
+export class RoomHeap {
+  #needed: Resources;
+  #places: Place[] = [];
+
+  constructor(needed: Resources) {
+    this.#needed = needed;
+  }
+
+  get size(): number {
+    return this.#places.length;
+  }
+
+  /** Before `ready`. */
+  add(room: Room): void {
+    this.#places.push({ room, share: room.share });
+  }
+
+  ready(): void {
+    for (let at = (this.#places.length >> 1) - 1; at >= 0; at--) this.#sink(at);
+  }
+
+  /** The room with the most left that the need fits into, or null. */
+  best(): Room | null {
+    const places = this.#places;
+    for (let top = places[0]; top !== undefined; top = places[0]) {
+      const { room } = top;
+      if (!fits(room, this.#needed)) {
+        const last = places.pop() as Place;
+        if (places.length > 0) {
+          places[0] = last;
+          this.#sink(0);
+        }
+      } else if (room.share === top.share) {
+        return room;
+      } else {
+        top.share = room.share;
+        this.#sink(0);
+      }
+    }
+    return null;
+  }
+
+  #sink(from: number): void {
+    const places = this.#places;
+    const moved = places[from] as Place;
+    let at = from;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= places.length) break;
+      if (child + 1 < places.length && better(places[child + 1] as Place, places[child] as Place)) child++;
+      if (!better(places[child] as Place, moved)) break;
+      places[at] = places[child] as Place;
+      at = child;
+    }
+    places[at] = moved;
+  }
+}

@@ -1,0 +1,135 @@
+import { QuorateClient } from '../client/index.js';
+import { sleep, systemClock } from '../clock.js';
+import { asChild, Child, type Exit, exitText, type ManagerPlace, managerArgs, placeManagers } from './children.js';
+
+export interface LocalClusterOptions {
+  readonly managers: number;
+  /** Their node ids. */
+  readonly workers: readonly string[];
+  /** Exists, and is empty or holds an earlier cluster of this size. */
+  readonly directory: string;
+  readonly name?: string;
+  readonly workerArgs?: readonly string[];
+  readonly env?: Record<string, string>;
+  /** Of the processes: what they print on stderr. */
+  readonly onLog?: (name: string, line: string) => void;
+}
+
+/** How long a whole cluster may take to serve. A machine under load is slow: this only ends a wait that will never end. */
+const READY_MS = 60_000;
+
+/**
+ * A cluster of real processes on this machine that a program can kill and start piece by piece: the demo and the end-to-end tests are
+ * written with it. Nothing of it outlives the process that holds it.
+ */
+export class LocalCluster {
+  readonly places: readonly ManagerPlace[];
+  readonly managers = new Map<number, Child>();
+  readonly workers = new Map<string, Child>();
+  readonly #options: LocalClusterOptions;
+  readonly #client: QuorateClient;
+  /** Every process ever started, and whether we killed it ourselves. */
+  readonly #all: Child[] = [];
+  readonly #killed = new Set<Child>();
+
+  private constructor(options: LocalClusterOptions, places: readonly ManagerPlace[]) {
+    this.#options = options;
+    this.places = places;
+    this.#client = new QuorateClient({ managers: this.addresses });
+  }
+
+  static async start(options: LocalClusterOptions): Promise<LocalCluster> {
+    const cluster = new LocalCluster(options, await placeManagers(options.managers, options.directory, null));
+    try {
+      for (const place of cluster.places) cluster.startManager(place.serverId);
+      await Promise.all([...cluster.managers.values()].map((child) => child.ready));
+      await cluster.leader();
+      for (const node of options.workers) cluster.startWorker(node);
+      await Promise.all([...cluster.workers.values()].map((child) => child.ready));
+      return cluster;
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+  }
+
+  get addresses(): string[] {
+    return this.places.map((place) => place.address);
+  }
+
+  addressOf(serverId: number): string {
+    const place = this.places.find((each) => each.serverId === serverId);
+    if (place === undefined) throw new Error(`the cluster has no manager ${serverId}`);
+    return place.address;
+  }
+
+  startManager(serverId: number): Child {
+    const child = this.#start(`manager ${serverId}`, managerArgs(this.#options.name ?? 'local', this.places, serverId));
+    this.managers.set(serverId, child);
+    return child;
+  }
+
+  startWorker(node: string, args: readonly string[] = []): Child {
+    const child = this.#start(`worker ${node}`, ['worker', '--node', node, '--managers', this.addresses.join(','), ...(this.#options.workerArgs ?? []), ...args]);
+    this.workers.set(node, child);
+    return child;
+  }
+
+  #start(name: string, args: readonly string[]): Child {
+    const { env, onLog } = this.#options;
+    const child = new Child(name, asChild([...args, '--log-level', 'warn']), {
+      ...(env === undefined ? {} : { env }),
+      ...(onLog === undefined ? {} : { onLog: (line: string) => onLog(name, line) }),
+    });
+    this.#all.push(child);
+    return child;
+  }
+
+  /** SIGKILL, as a power cut would take it. */
+  async kill(child: Child): Promise<void> {
+    this.#killed.add(child);
+    await child.kill();
+  }
+
+  /** Who leads, as the cluster itself says. Waits for one. */
+  async leader(withinMs = READY_MS): Promise<number> {
+    const untilMs = systemClock.nowMs() + withinMs;
+    for (;;) {
+      const view = await this.#client.cluster().catch(() => null);
+      if (view?.role === 'leader') return view.serverId;
+      this.assertNobodyDied();
+      if (systemClock.nowMs() > untilMs) {
+        throw new Error(`no leader within ${withinMs} ms; the last answer was ${view === null ? 'none' : `${view.role} of manager ${view.serverId} in term ${view.term}`}${this.lastWords()}`);
+      }
+      await sleep(systemClock, 20);
+    }
+  }
+
+  /** Throws if a process ended that nobody killed. */
+  assertNobodyDied(): void {
+    const dead = this.#all.find((child) => !child.alive && !this.#killed.has(child));
+    if (dead?.exit) throw new Error(`${dead.name} (pid ${dead.pid}) died: ${exitText(dead.exit)}${dead.lastWords()}`);
+  }
+
+  lastWords(): string {
+    return this.#all.filter((child) => child.alive).map((child) => child.lastWords(2)).join('');
+  }
+
+  /** SIGTERM to all that are left, workers first. Those that did not end cleanly are named; a process we killed counts as clean. */
+  async stop(): Promise<{ readonly name: string; readonly exit: Exit }[]> {
+    await this.#client.close();
+    const unclean: { readonly name: string; readonly exit: Exit }[] = [];
+    const managers = new Set(this.managers.values());
+    for (const group of [this.#all.filter((child) => !managers.has(child)), [...managers]]) {
+      await Promise.all(group.map(async (child) => {
+        const { exit, clean } = await child.stop();
+        if (!clean && !this.#killed.has(child)) unclean.push({ name: child.name, exit });
+      }));
+    }
+    return unclean;
+  }
+
+  get pids(): number[] {
+    return this.#all.map((child) => child.pid);
+  }
+}

@@ -1,0 +1,468 @@
+import { type Configuration, type Entry, type Effects, type HardState, type Message, newEffects, type LogIndex, NO_TERM, Raft, type Event, type Outcome,
+  type RaftOptions, type ServerId, type SnapshotMeta, type Term, type WriteOrder, type WriteSeq, DEFAULT_OPTIONS } from '../../../raft/index.js';
+
+/**
+ * Cores on a small network in memory: every message, write, tick and crash is the test's to order; under one seed the same run comes out.
+ * After every call the checkers look at all servers (see Checker).
+ */
+
+export const OPTIONS: RaftOptions = { ...DEFAULT_OPTIONS, electionTicks: 10, heartbeatTicks: 2 };
+export const text = (value: string): Uint8Array => new Uint8Array(Buffer.from(value));
+export const untext = (data: Uint8Array): string => Buffer.from(data).toString();
+export const sid = (value: number): ServerId => value as ServerId;
+export const ix = (value: number): LogIndex => value as LogIndex;
+export const tm = (value: number): Term => value as Term;
+export const voters = (count: number): Configuration => ({ voters: Array.from({ length: count }, (_, at) => sid(at + 1)), outgoing: null, learners: [] });
+export const entry = (index: number, term: number, data = `${term}.${index}`): Entry => ({ index: ix(index), term: tm(term), kind: 'command', data: text(data) });
+
+/** xorshift32: the tests' own chance. */
+export class Prng {
+  #word: number;
+  constructor(seed: number) {
+    this.#word = (Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995) | 1;
+  }
+  next(): number {
+    this.#word ^= this.#word << 13;
+    this.#word ^= this.#word >>> 17;
+    this.#word ^= this.#word << 5;
+    return this.#word >>> 0;
+  }
+  below(bound: number): number {
+    return this.next() % bound;
+  }
+  chance(percent: number): boolean {
+    return this.below(100) < percent;
+  }
+}
+
+/** What a state machine holds: what it applied, by index from 1 on. */
+type Machine = string[];
+const sign = (one: Entry): string => `${one.term}:${one.kind}:${untext(one.data)}`;
+
+export class Disk {
+  hardState: HardState = { term: NO_TERM, vote: sid(0), commit: ix(0) };
+  base: SnapshotMeta;
+  machine: Machine = [];
+  entries: Entry[] = [];
+  staged = new Map<number, Machine>();
+
+  constructor(configuration: Configuration) {
+    this.base = { index: ix(0), term: NO_TERM, configuration };
+  }
+  get last(): LogIndex {
+    return ix(this.base.index + this.entries.length);
+  }
+  at(index: number): Entry | undefined {
+    return this.entries[index - this.base.index - 1];
+  }
+  write(order: WriteOrder): void {
+    if (order.hardState !== null) this.hardState = order.hardState;
+    if (order.snapshot !== null) {
+      const { index } = order.snapshot;
+      this.entries = this.entries.filter((one) => one.index > index);
+      if (this.entries[0]?.index !== index + 1) this.entries = [];
+      this.base = order.snapshot;
+      const staged = this.staged.get(index);
+      if (staged === undefined) throw new Error(`snapshot ${index} was never staged`);
+      this.machine = staged;
+      this.staged.clear();
+    }
+    if (order.truncateFrom !== null) this.entries.length = Math.max(0, Math.min(this.entries.length, order.truncateFrom - this.base.index - 1));
+    for (const one of order.entries) {
+      if (one.index !== this.last + 1) throw new Error(`disk: entry ${one.index} written behind ${this.last}`);
+      this.entries.push(one);
+    }
+  }
+}
+
+export class Server {
+  readonly id: ServerId;
+  disk: Disk;
+  /** The disk as it will be when every order issued is done: what the core believes its log to be. */
+  belief: Disk;
+  raft: Raft;
+  up = true;
+  orders: WriteOrder[] = [];
+  machine: Machine = [];
+  readonly effects: Effects = newEffects();
+  constructor(id: ServerId, configuration: Configuration, raft: Raft) {
+    this.id = id;
+    this.disk = new Disk(configuration);
+    this.belief = new Disk(configuration);
+    this.raft = raft;
+  }
+}
+
+export interface Transfer { readonly type: 'state'; readonly from: ServerId; readonly to: ServerId; readonly term: Term; readonly meta: SnapshotMeta; readonly machine: Machine }
+export interface ReadResult { readonly context: number; readonly granted: boolean; readonly index: LogIndex }
+export interface NetworkSettings { count: number; seed?: number; options?: Partial<RaftOptions>; configuration?: Configuration; lazyDisk?: boolean; checked?: boolean }
+
+export class Network {
+  readonly servers: Server[] = [];
+  readonly options: RaftOptions;
+  readonly checker: Checker;
+  readonly random: Prng;
+  /** Sent, not yet delivered. */
+  wire: (Message | Transfer)[] = [];
+  /** Links that lose everything: "from>to". */
+  readonly cut = new Set<string>();
+  readonly reads = new Map<number, ReadResult>();
+  readonly ended = new Map<string, string>();
+  /** Writes wait for persist() instead of being done at once. */
+  lazyDisk: boolean;
+  #seed: number;
+
+  constructor(settings: NetworkSettings) {
+    this.#seed = settings.seed ?? 1;
+    this.random = new Prng(this.#seed);
+    this.options = { ...OPTIONS, ...settings.options };
+    this.lazyDisk = settings.lazyDisk ?? false;
+    this.checker = new Checker(this, settings.checked ?? true);
+    const configuration = settings.configuration ?? voters(settings.count);
+    for (let id = 1; id <= settings.count; id += 1) {
+      const disk = new Disk(configuration);
+      this.servers.push(new Server(sid(id), configuration, this.#boot(sid(id), disk)));
+    }
+  }
+
+  /** `tailCount`: how many of the newest entries the restart finds in memory. */
+  #boot(id: ServerId, disk: Disk, tailCount = Number.MAX_SAFE_INTEGER): Raft {
+    this.#seed += 1;
+    const last = disk.entries[disk.entries.length - 1];
+    return new Raft({
+      id, hardState: disk.hardState, snapshot: disk.base, lastIndex: disk.last, lastTerm: last?.term ?? disk.base.term,
+      tail: disk.entries.slice(-Math.min(Math.max(1, tailCount), disk.entries.length || 1)), applied: disk.base.index, seed: this.#seed * 7919,
+    }, this.options);
+  }
+
+  at(id: number): Server {
+    return this.servers[id - 1] as Server;
+  }
+
+  step(id: number, event: Event): Outcome {
+    const server = this.at(id);
+    if (!server.up) return { code: 'halted' };
+    const outcome = server.raft.step(event);
+    this.turn(server);
+    return outcome;
+  }
+
+  /** Carries out what the core asks. */
+  turn(server: Server): void {
+    const { raft, effects } = server;
+    while (raft.drain(effects)) {
+      for (const order of effects.writes) {
+        server.orders.push(order);
+        for (const [index, machine] of server.disk.staged) server.belief.staged.set(index, machine);
+        server.belief.write(order);
+        this.checker.written(server, order);
+      }
+      for (const message of effects.send) {
+        this.checker.sent(server, message);
+        if (!this.cut.has(`${message.from}>${message.to}`)) this.wire.push(message);
+      }
+      for (const one of effects.apply) this.checker.applied(server, one);
+      const last = effects.apply[effects.apply.length - 1];
+      for (const read of effects.reads) {
+        this.checker.readEnded(read);
+        this.reads.set(read.context, { context: read.context, granted: read.granted, index: read.index });
+      }
+      const fetches = [...effects.fetch];
+      for (const lost of effects.rejected) {
+        const key = `${server.id}/${lost.index}/${lost.term}`;
+        if (this.ended.has(key)) throw new Error(`proposal ${key} ended twice`);
+        this.ended.set(key, lost.reason);
+      }
+      for (const peer of effects.snapshots) {
+        const { base } = server.disk;
+        this.wire.push({ type: 'state', from: server.id, to: peer.to, term: peer.term, meta: base, machine: server.disk.machine });
+      }
+      if (last !== undefined) raft.step({ type: 'applied', index: last.index });
+      for (const order of fetches) raft.step({ type: 'fetched', id: order.id, entries: this.#read(server, order.from, order.to, order.bytesMax) });
+      this.checker.look(server);
+    }
+    if (!this.lazyDisk && server.orders.length > 0) this.persist(server.id);
+    this.checker.look(server);
+  }
+
+  #read(server: Server, from: number, to: number, bytesMax: number): Entry[] {
+    const found: Entry[] = [];
+    let bytes = 0;
+    for (let index = from; index < to; index += 1) {
+      const one = server.disk.at(index);
+      if (one === undefined) break;
+      bytes += one.data.length;
+      if (found.length > 0 && bytes > bytesMax) break;
+      found.push(one);
+    }
+    return found;
+  }
+
+  /** The first `count` orders reach the disk, and the core is told. */
+  persist(id: number, count = Number.MAX_SAFE_INTEGER): void {
+    const server = this.at(id);
+    const done = server.orders.splice(0, count);
+    const newest = done[done.length - 1];
+    if (newest === undefined) return;
+    for (const order of done) {
+      server.disk.write(order);
+      if (order.snapshot !== null) server.machine = [...server.disk.machine];
+    }
+    this.step(id, { type: 'persisted', seq: newest.seq });
+  }
+
+  /** The process dies. Of the orders under way the first `survive` are on the disk all the same, and nobody was told. */
+  crash(id: number, survive = 0): void {
+    const server = this.at(id);
+    for (const order of server.orders.splice(0, survive)) server.disk.write(order);
+    server.orders = [];
+    server.up = false;
+  }
+
+  restart(id: number, tailCount?: number): void {
+    const server = this.at(id);
+    const { disk } = server;
+    disk.staged.clear();
+    server.belief = new Disk(disk.base.configuration);
+    server.belief.hardState = disk.hardState;
+    server.belief.base = disk.base;
+    server.belief.machine = disk.machine;
+    server.belief.entries = [...disk.entries];
+    server.machine = [...disk.machine];
+    server.raft = this.#boot(server.id, disk, tailCount);
+    server.up = true;
+    this.turn(server);
+  }
+
+  /** Compacts the log of a server up to `index`, which it has applied. */
+  compact(id: number, index: number): void {
+    const server = this.at(id);
+    const term = server.disk.at(index)?.term;
+    if (term === undefined || server.machine.length < index) throw new Error(`server ${id} cannot compact to ${index}`);
+    const meta: SnapshotMeta = { index: ix(index), term, configuration: server.raft.status().configuration };
+    for (const disk of [server.disk, server.belief]) {
+      disk.entries = disk.entries.filter((one) => one.index > index);
+      disk.base = meta;
+      disk.machine = server.machine.slice(0, index);
+    }
+    this.step(id, { type: 'compacted', meta });
+  }
+
+  /** Delivers one thing that is on the wire (by position). */
+  deliver(at = 0, keep = false): void {
+    const message = this.wire[at];
+    if (message === undefined) return;
+    if (!keep) this.wire.splice(at, 1);
+    const to = this.at(message.to);
+    if (this.cut.has(`${message.from}>${message.to}`) || !to.up) {
+      if (message.type === 'state') this.step(message.from, { type: 'snapshotSent', to: message.to, ok: false });
+      return;
+    }
+    if (message.type !== 'state') {
+      this.step(message.to, { type: 'message', message });
+      return;
+    }
+    to.disk.staged.set(message.meta.index, message.machine);
+    const { from, term, meta } = message;
+    this.step(message.to, { type: 'message', message: { type: 'installSnapshot', from, to: to.id, term, snapshot: meta } });
+    this.step(message.from, { type: 'snapshotSent', to: message.to, ok: true });
+  }
+
+  /** Delivers and writes until nothing is left to do. */
+  settle(): void {
+    for (let steps = 0; steps < 100_000; steps += 1) {
+      if (this.wire.length > 0) this.deliver();
+      else {
+        const busy = this.servers.find((server) => server.up && server.orders.length > 0);
+        if (busy === undefined) return;
+        this.persist(busy.id);
+      }
+    }
+    throw new Error('the network does not come to rest');
+  }
+
+  /** One tick for everybody who is up, then rest. */
+  tick(count = 1): void {
+    for (let at = 0; at < count; at += 1) {
+      for (const server of this.servers) if (server.up) this.step(server.id, { type: 'tick' });
+      this.settle();
+    }
+  }
+
+  /** Ticks until somebody leads, a quorum knows it, and its first entry is committed. */
+  elect(deadlineTicks = 200): Server {
+    for (let at = 0; at <= deadlineTicks; at += 1) {
+      const leader = this.leader();
+      if (leader !== null && leader.raft.hasCommitInTerm) return leader;
+      if (at < deadlineTicks) this.tick();
+    }
+    throw new Error(`no leader after ${deadlineTicks} ticks: ${this.servers.map((server) => `${server.id} ${server.up ? `${server.raft.status().role} term ${server.raft.term}` : 'down'}`).join(', ')}`);
+  }
+
+  /** Server `id` becomes leader: the others have lost the one they knew. */
+  lead(id: number): Server {
+    for (let at = 0; at < 40 && !this.at(id).raft.isLeader; at += 1) {
+      for (const server of this.servers) {
+        if (server.up && server.id !== id && !server.raft.isLeader && server.raft.leader === 0 && server.raft.status().role === 'follower') continue;
+        if (server.up) this.step(server.id, { type: 'tick' });
+      }
+      if (this.servers.every((server) => !server.up || server.raft.leader === 0)) {
+        this.step(id, { type: 'campaign' });
+        this.settle();
+      } else if (at < 30) this.settle();
+    }
+    if (!this.at(id).raft.isLeader) throw new Error(`server ${id} does not lead`);
+    return this.at(id);
+  }
+
+  /** The leader with the highest term, if any. */
+  leader(): Server | null {
+    let found: Server | null = null;
+    for (const server of this.servers) if (server.up && server.raft.isLeader && (found === null || server.raft.term > found.raft.term)) found = server;
+    return found;
+  }
+
+  propose(id: number, ...commands: string[]): Outcome {
+    return this.step(id, { type: 'propose', commands: commands.map(text) });
+  }
+
+  isolate(id: number): void {
+    for (const server of this.servers) {
+      if (server.id === id) continue;
+      this.cut.add(`${id}>${server.id}`);
+      this.cut.add(`${server.id}>${id}`);
+    }
+  }
+
+  heal(): void {
+    this.cut.clear();
+  }
+}
+
+/** The properties of figure 3, and the promises this package adds, over the whole history of a network. */
+export class Checker {
+  readonly #network: Network;
+  readonly #on: boolean;
+  readonly #leaders = new Map<number, ServerId>();
+  /** index/term: what it is and the term before it. */
+  readonly #entries = new Map<string, string>();
+  /** By index from 1 on: what is committed. */
+  readonly committed: string[] = [];
+  readonly #led = new Map<ServerId, number>();
+  readonly #readFloor = new Map<number, number>();
+  readonly #voted = new Map<string, ServerId>();
+
+  constructor(network: Network, on: boolean) {
+    this.#network = network;
+    this.#on = on;
+  }
+
+  #fail(rule: string): never {
+    throw new Error(`checker: ${rule}\n${this.#network.servers.map((server) => JSON.stringify({ ...server.raft.status(), progress: undefined, configuration: undefined, up: server.up })).join('\n')}`);
+  }
+
+  /** Every entry anybody ever held: same index and term, same command and same predecessor (log matching, by induction). */
+  written(server: Server, order: WriteOrder): void {
+    for (const one of order.entries) {
+      const before = one.index - 1 === server.belief.base.index ? server.belief.base.term : server.belief.at(one.index - 1)?.term;
+      const key = `${one.index}/${one.term}`;
+      const value = `${sign(one)} after ${before}`;
+      const known = this.#entries.get(key);
+      if (known !== undefined && known !== value) this.#fail(`log matching: ${key} is "${known}" and "${value}"`);
+      this.#entries.set(key, value);
+    }
+  }
+
+  /** What leaves must be durable already. */
+  sent(server: Server, message: Message): void {
+    if (!this.#on) return;
+    const { disk } = server;
+    if (message.type === 'voteResponse' && message.granted) {
+      if (disk.hardState.term !== message.term || disk.hardState.vote !== message.to) this.#fail(`vote of server ${server.id} in term ${message.term} left before it was durable`);
+      const key = `${server.id}/${message.term}`;
+      const before = this.#voted.get(key);
+      if (before !== undefined && before !== message.to) this.#fail(`server ${key} voted for ${before} and ${message.to}`);
+      this.#voted.set(key, message.to);
+    }
+    if (message.type === 'appendResponse' && message.accepted) {
+      if (disk.last < message.matchIndex) this.#fail(`server ${server.id} acknowledged ${message.matchIndex}, durable is ${disk.last}`);
+      if (disk.hardState.term !== message.term) this.#fail(`server ${server.id} acknowledged in term ${message.term}, durable is ${disk.hardState.term}`);
+    }
+    if (message.type === 'voteRequest' && disk.hardState.term !== message.term) this.#fail(`server ${server.id} asks for votes in a term that is not durable`);
+    if (message.type === 'heartbeat' && message.commit > this.#network.at(message.to).belief.last) this.#fail('a heartbeat names a commit index beyond what its receiver holds');
+  }
+
+  applied(server: Server, one: Entry): void {
+    if (one.index !== server.machine.length + 1) this.#fail(`server ${server.id} applies ${one.index} after ${server.machine.length}`);
+    if (this.#on && (server.disk.last < one.index || (server.disk.at(one.index) !== undefined && sign(server.disk.at(one.index) as Entry) !== sign(one)))) {
+      this.#fail(`server ${server.id} applies ${one.index}, which is not durable on it`);
+    }
+    server.machine.push(sign(one));
+    const known = this.committed[one.index - 1];
+    if (known !== undefined && known !== sign(one)) this.#fail(`state machine safety: ${one.index} is "${known}" and "${sign(one)}"`);
+    const rejected = this.#network.ended.get(`${server.id}/${one.index}/${one.term}`);
+    if (rejected === 'superseded') this.#fail(`a superseded proposal is applied: ${one.index}/${one.term}`);
+  }
+
+  readStarted(context: number): void {
+    this.#readFloor.set(context, this.committed.length);
+  }
+
+  readEnded(read: { context: number; granted: boolean; index: LogIndex }): void {
+    const floor = this.#readFloor.get(read.context);
+    if (floor === undefined) return;
+    this.#readFloor.delete(read.context);
+    if (read.granted && read.index < floor) this.#fail(`stale read: index ${read.index}, committed before it began ${floor}`);
+  }
+
+  get readsOpen(): number {
+    return this.#readFloor.size;
+  }
+
+  look(server: Server): void {
+    if (!server.up) return;
+    const { raft } = server;
+    if (raft.isLeader) this.#leads(server);
+    for (let index = this.committed.length + 1; index <= raft.commit; index += 1) this.#commits(server, index);
+    const status = raft.status();
+    for (const peer of status.progress) {
+      if (peer.match >= peer.next) this.#fail(`server ${server.id} has match ${peer.match} >= next ${peer.next} of ${peer.server}`);
+      if (peer.inflightCount > this.#network.options.inflightCountMax) this.#fail('a window is over its bound');
+      if (peer.inflightCount === 0 && peer.inflightBytes !== 0) this.#fail('a window leaks bytes');
+    }
+    if (status.lastIndex < server.disk.base.index) this.#fail(`server ${server.id} has a log that ends before its base`);
+  }
+
+  #leads(server: Server): void {
+    const { term } = server.raft;
+    const known = this.#leaders.get(term);
+    if (known !== undefined && known !== server.id) this.#fail(`election safety: ${known} and ${server.id} lead term ${term}`);
+    this.#leaders.set(term, server.id);
+    const { hardState } = server.disk;
+    if (this.#on && (hardState.term !== term || hardState.vote !== server.id)) this.#fail(`server ${server.id} leads term ${term}, durable is a vote for ${hardState.vote} in ${hardState.term}`);
+    if (this.#led.get(server.id) === term) return;
+    this.#led.set(server.id, term);
+    for (let index = 1; index <= this.committed.length; index += 1) {
+      if (index <= server.belief.base.index) continue;
+      const one = server.belief.at(index);
+      if (one === undefined || sign(one) !== this.committed[index - 1]) this.#fail(`leader completeness: leader ${server.id} of term ${term} lacks committed ${index}`);
+    }
+  }
+
+  #commits(server: Server, index: number): void {
+    const one = server.belief.at(index);
+    if (one === undefined) {
+      const below = server.belief.machine[index - 1];
+      if (below === undefined) this.#fail(`server ${server.id} commits ${index}, which it does not hold`);
+      this.committed.push(below);
+      return;
+    }
+    const holders = this.#network.servers.filter(({ disk }) => disk.base.index >= index || (disk.at(index) !== undefined && sign(disk.at(index) as Entry) === sign(one)));
+    const { configuration } = server.raft.status();
+    const held = configuration.voters.filter((voter) => holders.some((holder) => holder.id === voter)).length;
+    if (this.#on && held * 2 <= configuration.voters.length) this.#fail(`server ${server.id} commits ${index}, durable on ${held} of ${configuration.voters.length}`);
+    this.committed.push(sign(one));
+  }
+}
+
+export const seq = (value: number): WriteSeq => value as WriteSeq;

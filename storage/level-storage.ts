@@ -6,6 +6,7 @@ import type { ServerId } from '../raft/ids.js';
 import type { Device, DeviceBatch, DeviceRecord, Picture, Range } from './device.js';
 import { type Directory, finishCreation, markDamaged, openDirectory, openFailed, PositionFile } from './directory.js';
 import { openStorage } from './engine.js';
+import { findTableDamage } from './leveldb-files.js';
 import { damaged } from './record.js';
 import { checkStamp, messageOf } from './recover.js';
 import { type Storage, StorageError } from './storage.js';
@@ -41,7 +42,8 @@ type Database = Level<Buffer, Buffer>;
 
 const OPEN_OPTIONS = {
   keyEncoding: 'buffer', valueEncoding: 'buffer',
-  cacheSize: 32 << 20, writeBufferSize: 16 << 20, maxFileSize: 8 << 20,
+  // No compression: the check of the table files reads them as they are (leveldb-files.ts).
+  compression: false, cacheSize: 32 << 20, writeBufferSize: 16 << 20, maxFileSize: 8 << 20,
 } as const;
 
 async function openLevelDevice(directory: Directory, options: LevelStorageOptions): Promise<LevelDevice> {
@@ -54,6 +56,7 @@ async function openLevelDevice(directory: Directory, options: LevelStorageOption
       // Before LevelDB is touched: it moves files about as soon as it is opened.
       checkStamp(position.stamp, options);
       await checkInfoLog(directory, ['LOG.old', 'LOG']);
+      await checkTables(directory);
     }
     const database = directory.fresh ? await createDatabase(directory) : await openDatabase(directory, false);
     if (position !== null) {
@@ -95,6 +98,27 @@ async function openDatabase(directory: Directory, createIfMissing: boolean): Pro
     if (code === 'LEVEL_CORRUPTION' || /corrupt|does not exist|missing files|CURRENT/i.test(text)) throw damaged(`The database in ${directory.path} does not open: ${text}`, error);
     throw openFailed(directory.path, cause);
   }
+}
+
+async function checkTables(directory: Directory): Promise<void> {
+  for (let before = await manifestOf(directory); ; ) {
+    const damage = await findTableDamage(directory.databasePath).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return `${error.path ?? 'a file'} is missing`;
+      throw openFailed(directory.path, error);
+    });
+    if (damage === null) return;
+    // We do not hold LevelDB's lock yet. Another process that has it open changes files under our eyes: then LevelDB will say so.
+    const after = await manifestOf(directory);
+    if (after === before) throw damaged(`The database in ${directory.path} is damaged: ${damage}`);
+    before = after;
+  }
+}
+
+/** Changes whenever a table comes or goes. */
+async function manifestOf(directory: Directory): Promise<string> {
+  const names = (await fsp.readdir(directory.databasePath).catch(() => [])).filter((name) => name.startsWith('MANIFEST')).sort();
+  const sizes = await Promise.all(names.map((name) => fsp.stat(join(directory.databasePath, name)).then((stat) => stat.size, () => -1)));
+  return names.map((name, at) => `${name} ${sizes[at]}`).join(', ');
 }
 
 /**

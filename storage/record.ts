@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
+import { decodeEntry, encodeEntry } from '../raft/codec.js';
 import type { Entry } from '../raft/entry.js';
-import { decodeEntry, encodeEntry } from './entry-codec.js';
 import { keyText } from './keys.js';
 import { StorageError } from './storage.js';
 

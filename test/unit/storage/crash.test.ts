@@ -1,0 +1,277 @@
+import { deepStrictEqual } from 'node:assert';
+import { isDeepStrictEqual } from 'node:util';
+import t from 'tap';
+import type { Clock } from '../../../src/clock.js';
+import type { Random } from '../../../src/random.js';
+import type { Entry } from '../../../raft/entry.js';
+import type { Batch, Storage, StorageError } from '../../../storage/storage.js';
+import { SimDisk } from '../../sim/disk.js';
+import { batch, chunksOf, entry, hard, meta, OPTIONS, order, put, readAll, run, seeded, show, state } from './kit.js';
+
+/** Time that moves only when told to. */
+class ManualClock implements Clock {
+  #now = 0;
+  #count = 0;
+  readonly #due: { readonly at: number; readonly order: number; readonly call: () => void }[] = [];
+  nowMs(): number { return this.#now; }
+  wallMs(): number { return this.#now; }
+  after(ms: number, call: () => void) {
+    const item = { at: this.#now + ms, order: this.#count++, call };
+    this.#due.push(item);
+    this.#due.sort((a, b) => a.at - b.at || a.order - b.order);
+    return { cancel: () => { this.#due.splice(this.#due.indexOf(item), 1); } };
+  }
+  soon(call: () => void): void { this.after(0, call); }
+  /** False: nothing is due any more. */
+  async step(): Promise<boolean> {
+    await settled();
+    const next = this.#due.shift();
+    if (next === undefined) return false;
+    this.#now = next.at;
+    next.call();
+    await settled();
+    return true;
+  }
+}
+
+const settled = (): Promise<void> => new Promise((done) => { setImmediate(done); });
+
+/** Runs the clock until the promise settles. */
+async function through<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
+  let over = false;
+  const done = work.finally(() => { over = true; });
+  done.catch(() => undefined);
+  for (let steps = 0; ; steps += 1) {
+    await settled();
+    if (over) return done;
+    if (!(await clock.step()) && !over && steps > 10) throw new Error('nothing is due, and the work is not done');
+  }
+}
+
+/** What a storage holds, as plain data: compared before and after crashes. */
+interface Picture { readonly term: number; readonly vote: number; readonly commit: number; readonly base: number; readonly applied: number; readonly log: readonly string[]; readonly state: Readonly<Record<string, string>> }
+
+async function picture(storage: Storage): Promise<Picture> {
+  const { hardState, base, applied } = storage.recovered;
+  return { ...hardState, base: base.index, applied: applied.index, log: show(await readAll(storage, base.index + 1)), state: await state(storage) };
+}
+
+/** A second, naive storage: arrays and objects. */
+class Model {
+  term = 0;
+  vote = 0;
+  base = 0;
+  applied = 0;
+  log: Entry[] = [];
+  state: Record<string, string> = {};
+
+  clone(): Model {
+    return Object.assign(new Model(), { ...this, log: [...this.log], state: { ...this.state } });
+  }
+
+  picture(): Picture {
+    return { term: this.term, vote: this.vote, commit: 0, base: this.base, applied: this.applied, log: show(this.log), state: { ...this.state } };
+  }
+
+  get last(): number { return this.base + this.log.length; }
+  termAt(index: number): number { return index <= this.base ? 0 : (this.log[index - this.base - 1] as Entry).term; }
+}
+
+/** Draws a batch and says what the storage holds once it is in. */
+function draw(before: Model, random: Random): { readonly batch: Batch; readonly after: Model } {
+  const after = before.clone();
+  const orders = [];
+  for (let count = random.uint32() % 3; count >= 0; count -= 1) {
+    after.term += random.uint32() % 4 === 0 ? 1 : 0;
+    if (after.term !== before.term) after.vote = 0;
+    const floor = after.applied + 1;
+    const cut = random.uint32() % 3 === 0 && after.last > after.applied ? floor + (random.uint32() % (after.last - after.applied)) : null;
+    if (cut !== null) after.log = after.log.slice(0, cut - after.base - 1);
+    const entries = Array.from({ length: random.uint32() % 5 }, (_, at) => entry(after.last + 1 + at, Math.max(after.term, 1), `${random.uint32()}`.repeat(1 + (random.uint32() % 30))));
+    after.log.push(...entries);
+    orders.push(order({ hardState: hard(after.term, after.vote, 0), ...(cut === null ? {} : { truncateFrom: cut }), entries }));
+  }
+  const changes = [];
+  const applied = after.applied + (after.last > after.applied ? random.uint32() % (after.last - after.applied + 1) : 0);
+  if (applied > after.applied) {
+    for (let count = random.uint32() % 6; count > 0; count -= 1) {
+      const key = `k/${random.uint32() % 20}`;
+      if (random.uint32() % 4 === 0) {
+        delete after.state[key];
+        changes.push({ key, value: null });
+      } else {
+        after.state[key] = `${random.uint32()}`;
+        changes.push(put(key, after.state[key]));
+      }
+    }
+    after.applied = applied;
+  }
+  let compact = null;
+  if (random.uint32() % 5 === 0 && after.applied > after.base) {
+    compact = meta(after.applied, after.termAt(after.applied));
+    after.log = after.log.slice(after.applied - after.base);
+    after.base = after.applied;
+  }
+  return {
+    after,
+    batch: batch({ orders, state: changes, ...(applied > before.applied ? { applied: meta(applied, compact?.term ?? after.termAt(applied)) } : {}), ...(compact === null ? {} : { compact }) }),
+  };
+}
+
+t.test('a crash at any point leaves what was acknowledged, or that and the whole batch under way', async (t) => {
+  let survived = 0;
+  let lost = 0;
+  for (let seed = 1; seed <= 40; seed += 1) {
+    const random = seeded(seed);
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random, writeMs: (bytes, from) => 1 + (from.uint32() % 5) + bytes / 10_000 });
+    let model = new Model();
+    for (let life = 0; life < 8; life += 1) {
+      const storage = await through(clock, disk.open(OPTIONS));
+      deepStrictEqual(await picture(storage), model.picture(), `seed ${seed}, life ${life}`);
+      for (let writes = random.uint32() % 12; writes > 0; writes -= 1) {
+        const next = draw(model, random);
+        await through(clock, storage.write(next.batch));
+        model = next.after;
+      }
+      if (random.uint32() % 6 === 0) {
+        await through(clock, storage.close());
+        continue;
+      }
+      const next = draw(model, random);
+      let acknowledged = false;
+      void storage.write(next.batch).then(() => { acknowledged = true; });
+      for (let steps = random.uint32() % 3; steps > 0; steps -= 1) await clock.step();
+      await settled();
+      disk.crash();
+      while (await clock.step());
+      const copy = disk.copy();
+      const found = await picture(await through(clock, disk.open(OPTIONS)));
+      const without = isDeepStrictEqual(found, model.picture());
+      if (acknowledged || !without) {
+        deepStrictEqual(found, next.after.picture(), `seed ${seed}, life ${life}: the batch under way is there, but not as a whole`);
+        model = next.after;
+        survived += acknowledged ? 0 : 1;
+      } else {
+        lost += 1;
+      }
+      disk.crash();
+      if (random.uint32() % 2 === 0) disk.restore(copy);
+    }
+  }
+  t.ok(survived > 10 && lost > 10, `both outcomes came: the batch under way was there ${survived} times, and gone ${lost} times`);
+});
+
+t.test('the first failed write is final', async (t) => {
+  for (const full of [false, true]) {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(3) });
+    const storage = await through(clock, disk.open(OPTIONS));
+    await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 3, 1) })));
+    if (full) disk.setFull(true);
+    else disk.failNextWrite();
+    await t.rejects(through(clock, storage.write(batch({ entries: run(4, 4, 1) }))), { code: 'storageWriteFailed', message: full ? /ENOSPC/ : /EIO/ });
+    disk.setFull(false);
+    await t.rejects(storage.write(batch({ entries: run(4, 4, 1) })), { code: 'storageWriteFailed' });
+    await t.rejects(readAll(storage), { code: 'storageWriteFailed' });
+    await t.rejects(storage.stageSnapshot(meta(9, 1)), { code: 'storageWriteFailed' });
+    t.throws(() => storage.getState('a'), { code: 'storageWriteFailed' });
+    await through(clock, storage.close());
+    const again = await through(clock, disk.open(OPTIONS));
+    t.ok(again.recovered.lastIndex >= 3, 'what was acknowledged is there');
+    disk.crash();
+  }
+});
+
+t.test('a snapshot flip is whole or absent, at every step of a crash', async (t) => {
+  const outcomes = new Map<string, number>();
+  for (let seed = 1; seed <= 60; seed += 1) {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(seed) });
+    const source = new SimDisk({ clock, random: seeded(seed) });
+    const from = await through(clock, source.open(OPTIONS));
+    await through(clock, from.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 30, 1), state: [put('a', 'new'), put('b', 'new')], applied: meta(30, 1) })));
+    const chunks = await chunksOf(await from.openSnapshot());
+    const to = await through(clock, disk.open(OPTIONS));
+    await through(clock, to.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 8, 1), state: [put('a', 'old'), put('c', 'old')], applied: meta(5, 1) })));
+    void (async () => {
+      const stage = await to.stageSnapshot(meta(30, 1));
+      for (const chunk of chunks) await stage.add(chunk);
+      await stage.finish();
+      await to.write(batch({ snapshot: meta(30, 1), hardState: hard(1, 0, 30) }));
+    })();
+    for (let steps = seed % 5; steps > 0; steps -= 1) await clock.step();
+    disk.crash();
+    const again = await through(clock, disk.open(OPTIONS));
+    const found = await picture(again);
+    const flipped = found.base === 30;
+    outcomes.set(flipped ? 'new' : 'old', (outcomes.get(flipped ? 'new' : 'old') ?? 0) + 1);
+    deepStrictEqual(found.state, flipped ? { a: 'new', b: 'new' } : { a: 'old', c: 'old' });
+    deepStrictEqual([found.applied, found.log.length, found.commit], flipped ? [30, 0, 30] : [5, 8, 0]);
+    disk.crash();
+  }
+  t.ok((outcomes.get('new') ?? 0) > 5 && (outcomes.get('old') ?? 0) > 5, JSON.stringify([...outcomes]));
+});
+
+t.test('flipped bits on the simulated disk are found, never served', async (t) => {
+  let refused = 0;
+  for (let seed = 1; seed <= 80; seed += 1) {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(seed) });
+    const storage = await through(clock, disk.open(OPTIONS));
+    const changes = Array.from({ length: 20 }, (_, at) => put(`k/${at}`, `value ${at}`));
+    await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 20, 1), state: changes, applied: meta(20, 1) })));
+    const written = await state(storage);
+    await through(clock, storage.close());
+    const what = disk.flipBit();
+    try {
+      const again = await through(clock, disk.open(OPTIONS));
+      t.same(await state(again), written, what);
+    } catch (error) {
+      refused += 1;
+      t.equal((error as StorageError).code, 'storageDamaged', `${what}: ${error}`);
+    }
+  }
+  t.equal(refused, 80, 'each value matters');
+});
+
+t.test('an old copy of the database is refused, and so is an old copy of the position file; the pair cannot be told', async (t) => {
+  const clock = new ManualClock();
+  const disk = new SimDisk({ clock, random: seeded(5) });
+  let storage = await through(clock, disk.open(OPTIONS));
+  await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 3, 1) })));
+  await through(clock, storage.close());
+  const old = disk.copy();
+  storage = await through(clock, disk.open(OPTIONS));
+  await through(clock, storage.write(batch({ entries: run(4, 4, 1) })));
+  await through(clock, storage.write(batch({ entries: run(5, 5, 1) })));
+  disk.crash();
+  const now = disk.copy();
+  disk.restore(old, 'database');
+  await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /older than what the position file remembers/ });
+  disk.restore(now);
+  disk.restore(old, 'position');
+  await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /newer than what the position file remembers/ });
+  disk.restore(now);
+  t.equal((await through(clock, disk.open(OPTIONS))).recovered.lastIndex, 5);
+});
+
+t.test('a stage that a crash left is swept, and its generation is not used again while it is there', async (t) => {
+  const clock = new ManualClock();
+  const disk = new SimDisk({ clock, random: seeded(9) });
+  const from = await through(clock, new SimDisk({ clock, random: seeded(9) }).open(OPTIONS));
+  await through(clock, from.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 30, 1), state: Array.from({ length: 700 }, (_, at) => put(`k/${at}`, 'x'.repeat(1000))), applied: meta(30, 1) })));
+  const chunks = await chunksOf(await from.openSnapshot());
+  let storage = await through(clock, disk.open(OPTIONS));
+  await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 3, 1), state: [put('mine', 'mine')], applied: meta(1, 1) })));
+  const empty = disk.bytes;
+  const stage = await storage.stageSnapshot(meta(30, 1));
+  await through(clock, stage.add(chunks[0] as Uint8Array));
+  await through(clock, stage.add(chunks[1] as Uint8Array));
+  t.ok(disk.bytes > empty + 200_000);
+  disk.crash();
+  storage = await through(clock, disk.open(OPTIONS));
+  while (await clock.step());
+  t.equal(disk.bytes, empty, 'swept after the open');
+  t.same(await state(storage), { mine: 'mine' });
+});

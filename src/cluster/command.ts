@@ -8,7 +8,14 @@ import type { AttemptResult, Progress, Resources, TaskSpec, TaskState } from './
 export type Command =
   | { readonly type: 'submit'; readonly task: TaskSpec }
   | { readonly type: 'cancel'; readonly taskId: TaskId; readonly reason: string }
-  | { readonly type: 'registerNode'; readonly nodeId: NodeId; readonly labels: { readonly [label: string]: string }; readonly capacity: Resources; readonly incarnation: string; readonly held: readonly Held[] }
+  | {
+      readonly type: 'registerNode';
+      readonly nodeId: NodeId;
+      readonly labels: { readonly [label: string]: string };
+      readonly capacity: Resources;
+      readonly incarnation: string;
+      readonly held: readonly Held[];
+    }
   | { readonly type: 'report'; readonly nodeId: NodeId; readonly session: Session; readonly items: readonly ReportItem[] }
   /** Pairs of the placement plan; each pair stands alone. */
   | { readonly type: 'assign'; readonly pairs: readonly { readonly taskId: TaskId; readonly nodeId: NodeId }[] }
@@ -21,7 +28,10 @@ export type Command =
   /** Moves the cluster's time on (backoffs that are over become ready to run). */
   | { readonly type: 'tick' };
 
-export interface Held { readonly taskId: TaskId; readonly epoch: Epoch }
+export interface Held {
+  readonly taskId: TaskId;
+  readonly epoch: Epoch;
+}
 
 /** A worker's word on one attempt. */
 export type ReportItem =

@@ -22,6 +22,9 @@ export interface NodeEntry extends Node {
   readonly assigned: Map<TaskId, TaskEntry>;
 }
 
+/** label -> value -> the nodes that have it. */
+export type LabelIndex = Map<string, Map<string, Set<NodeEntry>>>;
+
 /**
  * Pending tasks, so that a backlog of a million costs no scan. Tasks that need the same (resources and constraints) stand in one
  * Requirement: whether a node fits is asked once for all of them. Inside, one Level a priority. Inside that, tasks in the order of

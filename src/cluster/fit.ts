@@ -1,4 +1,4 @@
-import type { NodeEntry, TaskEntry } from './entries.js';
+import type { NodeEntry, Requirement } from './entries.js';
 import type { Constraint, Resources } from './model.js';
 
 /** Whether labels keep a constraint. A missing label is in no set: `in` fails, `notIn` holds. */
@@ -31,7 +31,9 @@ export function hasRoom({ capacity, used }: NodeEntry, needed: Resources): boole
   );
 }
 
-/** What assign checks: the plan was made on an older state. */
-export function mayRun(node: NodeEntry, task: TaskEntry): boolean {
-  return node.state === 'ready' && hasRoom(node, task.requirement.resources) && keepsAll(node.labels, task.requirement.constraints);
+export type Needs = Pick<Requirement, 'resources' | 'constraints'>;
+
+/** The whole condition. The plan keeps it too, but was made on an older state, so assign asks again. */
+export function mayRun(node: NodeEntry, { resources, constraints }: Needs): boolean {
+  return node.state === 'ready' && hasRoom(node, resources) && keepsAll(node.labels, constraints);
 }

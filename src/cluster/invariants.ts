@@ -97,6 +97,7 @@ function checkAttempts(state: ClusterState, task: TaskEntry, epochs: Set<number>
 
 function checkNodes(state: ClusterState): void {
   const sessions = new Set<number>();
+  let labels = 0;
   for (const [id, node] of state.nodes) {
     invariant(node.id === id, 'a node stands under its own id', id, node.id);
     invariant(
@@ -113,7 +114,27 @@ function checkNodes(state: ClusterState): void {
       node.state,
     );
     checkUsed(state, node);
+    for (const label of Object.keys(node.labels)) {
+      labels++;
+      invariant(
+        state.labels
+          .get(label)
+          ?.get(node.labels[label] as string)
+          ?.has(node) === true,
+        'a node is found by its labels',
+        id,
+        label,
+      );
+    }
   }
+  for (const values of state.labels.values()) {
+    invariant(values.size > 0, 'the index of labels holds no empty sets');
+    for (const nodes of values.values()) {
+      invariant(nodes.size > 0, 'the index of labels holds no empty sets');
+      labels -= nodes.size;
+    }
+  }
+  invariant(labels === 0, 'the index of labels holds what nodes have, no more', labels);
 }
 
 function checkUsed(state: ClusterState, node: NodeEntry): void {

@@ -3,7 +3,11 @@ import type { Epoch, NodeId, Revision, Session, TaskId } from './ids.js';
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** cpu in millicores (1000 = one core), memory in MiB, slots in whole tasks. */
-export interface Resources { readonly cpuMillis: number; readonly memoryMiB: number; readonly slots: number }
+export interface Resources {
+  readonly cpuMillis: number;
+  readonly memoryMiB: number;
+  readonly slots: number;
+}
 
 /** exec: a program without a shell. handler: a function that the worker was given by name. */
 export type Run =
@@ -11,7 +15,11 @@ export type Run =
   | { readonly type: 'handler'; readonly name: string; readonly input: Json };
 
 /** `in`/`notIn` look at values; `exists`/`notExists` have none. A missing label is in no set. */
-export interface Constraint { readonly label: string; readonly operator: 'in' | 'notIn' | 'exists' | 'notExists'; readonly values: readonly string[] }
+export interface Constraint {
+  readonly label: string;
+  readonly operator: 'in' | 'notIn' | 'exists' | 'notExists';
+  readonly values: readonly string[];
+}
 
 /** What was asked for, every default filled in. Never changes after the submit. */
 export interface TaskSpec {
@@ -61,7 +69,10 @@ export interface Attempt {
   reason: string | null;
 }
 
-export interface Progress { readonly fraction: number | null; readonly message: string | null }
+export interface Progress {
+  readonly fraction: number | null;
+  readonly message: string | null;
+}
 
 /** A task as it stands in the state. Only apply writes it. */
 export interface Task {

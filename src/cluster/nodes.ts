@@ -1,7 +1,8 @@
 import { markNode, markNodeRemoved } from './changes.js';
 import type { Command, Held, Outcome } from './command.js';
 import { type NodeId, type Session, session } from './ids.js';
-import { sortedStrings } from './json.js';
+import { NO_STRINGS, sortedStrings } from './json.js';
+import { addLabels, removeLabels } from './labels.js';
 import type { Resources } from './model.js';
 import type { NodeEntry, Turn } from './state.js';
 import { endAttempt } from './tasks.js';
@@ -18,7 +19,9 @@ export function registerNode(turn: Turn, command: Register): Outcome {
   const known = state.nodes.get(command.nodeId);
   const keep = known === undefined ? [] : settle(turn, known, command);
   const node = known ?? addNode(turn, command);
+  removeLabels(state.labels, node);
   node.labels = sortedStrings(command.labels);
+  addLabels(state.labels, node);
   node.capacity = plain(command.capacity);
   node.state = node.draining ? 'draining' : 'ready';
   node.incarnation = command.incarnation;
@@ -28,10 +31,10 @@ export function registerNode(turn: Turn, command: Register): Outcome {
   return { code: 'registered', session: node.session, keep, revision: index };
 }
 
-function addNode({ state, index }: Turn, { nodeId, labels, capacity, incarnation }: Register): NodeEntry {
+function addNode({ state, index }: Turn, { nodeId, capacity, incarnation }: Register): NodeEntry {
   const node: NodeEntry = {
     id: nodeId,
-    labels,
+    labels: NO_STRINGS,
     capacity,
     state: 'ready',
     draining: false,
@@ -94,6 +97,7 @@ export function removeNode(turn: Turn, id: NodeId): Outcome {
   const node = state.nodes.get(id);
   if (node === undefined) return { code: 'nodeNotFound', nodeId: id };
   loseAttempts(turn, node, `node ${id} was removed`);
+  removeLabels(state.labels, node);
   state.nodes.delete(id);
   markNodeRemoved(state, id);
   turn.events.push({ type: 'nodeRemoved', nodeId: id });

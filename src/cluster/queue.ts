@@ -94,6 +94,14 @@ function unlink(level: Level, task: TaskEntry): void {
   task.next = null;
 }
 
+/** The task that goes first of this requirement, or null. */
+export function headOf({ levels }: Requirement): TaskEntry | null {
+  const level = levels[0];
+  if (level === undefined) return null;
+  const returned = level.returned.items[0];
+  return returned === undefined || (level.first !== null && olderFirst(level.first, returned)) ? level.first : returned;
+}
+
 /** Where the level of this priority is, or would stand. */
 function levelIndex(levels: readonly Level[], priority: number): number {
   let low = 0;

@@ -32,13 +32,16 @@ function reportItem(turn: Turn, node: NodeEntry, item: ReportItem): ReportVerdic
 function current(turn: Turn, task: TaskEntry, item: ReportItem): void {
   switch (item.state) {
     case 'running':
-      return running(turn, task, item.progress);
+      running(turn, task, item.progress);
+      break;
     case 'succeeded':
-      return endAttempt(turn, task, 'succeeded', null, item.result);
+      endAttempt(turn, task, 'succeeded', null, item.result);
+      break;
     case 'failed':
     case 'timedOut':
     case 'cancelled':
-      return endAttempt(turn, task, item.state, reasonOf(item.result), item.result);
+      endAttempt(turn, task, item.state, reasonOf(item.result), item.result);
+      break;
     default:
       unreachable(item);
   }

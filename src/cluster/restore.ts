@@ -1,6 +1,7 @@
 import { decodeMeta, decodeNode, decodeTask, META_KEY } from './codec.js';
 import { newTask } from './entries.js';
 import { invariant } from './invariant.js';
+import { addLabels } from './labels.js';
 import type { Node, Task } from './model.js';
 import { enqueue, joinRequirement } from './queue.js';
 import { type ClusterState, newState, type NodeEntry, type TaskEntry } from './state.js';
@@ -61,6 +62,7 @@ export class Restore {
       assigned: new Map(),
     };
     this.#state.nodes.set(id, node);
+    addLabels(this.#state.labels, node);
   }
 
   #task(stored: Task): void {

@@ -1,5 +1,5 @@
 import type { Outcome } from './command.js';
-import type { NodeEntry, Queues, TaskEntry } from './entries.js';
+import type { LabelIndex, NodeEntry, Queues, TaskEntry } from './entries.js';
 import { epoch, type Epoch, type NodeId, type Revision, revision, type Session, session, type TaskId } from './ids.js';
 import type { Task, TaskState } from './model.js';
 import { newQueues } from './queue.js';
@@ -21,6 +21,7 @@ export interface ClusterState {
   finishedSeq: number;
   readonly tasks: Map<TaskId, TaskEntry>;
   readonly nodes: Map<NodeId, NodeEntry>;
+  readonly labels: LabelIndex;
   /** Finished tasks count until they are forgotten. */
   readonly counts: Counts;
   readonly queues: Queues;
@@ -89,6 +90,7 @@ export function newState(): ClusterState {
     finishedSeq: 0,
     tasks: new Map(),
     nodes: new Map(),
+    labels: new Map(),
     counts: { pending: 0, assigned: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 },
     queues: newQueues(),
     changes: {

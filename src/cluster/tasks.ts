@@ -51,7 +51,7 @@ export function cancel(turn: Turn, id: TaskId, reason: string): Outcome {
     finish(turn, task, 'cancelled', reason === '' ? null : { exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: reason });
   } else if (!task.cancelRequested) {
     task.cancelRequested = true;
-    lastAttempt(task).reason = reason;
+    lastAttempt(task).reason = reason === '' ? 'a cancel was asked for' : reason;
     task.revision = index;
     markTask(state, task);
     turn.events.push({ type: 'stop', nodeId: task.nodeId as NodeId, taskId: id, epoch: task.epoch, reason: 'cancelled' });
@@ -66,7 +66,7 @@ export function assign(turn: Turn, pairs: readonly { readonly taskId: TaskId; re
   for (const pair of pairs) {
     const task = state.tasks.get(pair.taskId);
     const node = state.nodes.get(pair.nodeId);
-    const fits = task !== undefined && node !== undefined && task.state === 'pending' && task.queued !== 'delayed' && mayRun(node, task);
+    const fits = task !== undefined && node !== undefined && task.state === 'pending' && task.queued !== 'delayed' && mayRun(node, task.requirement);
     epochs.push(fits ? assignOne(turn, task, node) : epoch(0));
   }
   return { code: 'assigned', epochs };
@@ -118,7 +118,7 @@ export function timeoutAttempt(turn: Turn, id: TaskId, ofEpoch: Epoch): Outcome 
 /**
  * Ends the current attempt and decides what becomes of the task. succeeded: done, even if a cancel was asked for meanwhile (the work was
  * done). Anything else: cancelled if that was asked for; pending again while attempts are left; else failed.
- * Only failed and timedOut wait for a backoff: in lost and in a cancelled that nobody asked for (a worker shutting down) the task did nothing wrong.
+ * Only lost goes back without a backoff: the task did nothing wrong, and waited for the lease already.
  */
 export function endAttempt(turn: Turn, task: TaskEntry, end: AttemptEnd, reason: string | null, result: AttemptResult | null): void {
   const { state } = turn;
@@ -129,7 +129,7 @@ export function endAttempt(turn: Turn, task: TaskEntry, end: AttemptEnd, reason:
   if (end === 'succeeded') finish(turn, task, 'succeeded', result);
   else if (task.cancelRequested) finish(turn, task, 'cancelled', result);
   else if (task.attempt >= task.spec.attemptsMax) finish(turn, task, 'failed', result);
-  else retry(turn, task, end === 'failed' || end === 'timedOut' ? backoffOf(task.spec, task.attempt) : 0);
+  else retry(turn, task, end === 'lost' ? 0 : backoffOf(task.spec, task.attempt));
 }
 
 /** Milliseconds between the end of attempt n and the next. */

@@ -1,14 +1,6 @@
-import type { Requirement } from '../cluster/entries.js';
-import { hasRoom, keeps, keepsAll } from '../cluster/fit.js';
+import { keeps, type Needs } from '../cluster/fit.js';
 import type { Constraint, Resources } from '../cluster/model.js';
 import type { NodeEntry } from '../cluster/state.js';
-
-/** Who may run it, and why not. plan asks `couldRun`; explain asks `whyNot`; a test holds them together. */
-
-type Needs = Pick<Requirement, 'resources' | 'constraints'>;
-
-export const couldRun = (node: NodeEntry, needs: Needs): boolean =>
-  node.state === 'ready' && hasRoom(node, needs.resources) && keepsAll(node.labels, needs.constraints);
 
 /** busy: over when other tasks end. Anything else stays until somebody changes the node or the task. */
 export type ReasonCode =
@@ -26,7 +18,7 @@ export interface Reason {
   readonly detail: string;
 }
 
-/** Empty exactly if couldRun. */
+/** Why a node may not run it: empty exactly if mayRun (cluster/fit.ts) says yes. A test holds the two together. */
 export function whyNot(node: NodeEntry, { resources, constraints }: Needs): Reason[] {
   const reasons: Reason[] = [];
   if (node.state === 'lost') reasons.push({ code: 'nodeLost', detail: 'the node is lost: its worker has not been heard' });

@@ -1,9 +1,10 @@
 import type { Requirement, TaskEntry } from '../cluster/entries.js';
 import type { NodeId, TaskId } from '../cluster/ids.js';
-import { QueueCursor } from '../cluster/queue.js';
-import type { ClusterState, NodeEntry } from '../cluster/state.js';
-import { couldRun } from './filters.js';
-import { fits, give, newRoom, type Room, RoomHeap } from './room.js';
+import { headOf, QueueCursor } from '../cluster/queue.js';
+import { keepsAll } from '../cluster/fit.js';
+import { narrowest } from '../cluster/labels.js';
+import type { ClusterState } from '../cluster/state.js';
+import { fits, give, openRooms, type Rooms, RoomHeap } from './room.js';
 
 export interface Pair {
   readonly taskId: TaskId;
@@ -17,53 +18,61 @@ export const hasPlaceable = (state: ClusterState): boolean => state.queues.activ
  * Which pending task to put where, at most pairsMax of them. Highest priority first, then oldest first, over all requirements; each task to the
  * node with the most left, so that load spreads. Looks at the first tasks of each requirement only, never at the backlog; a requirement
  * that no node has room for is left at once, so it holds up nobody. Does not change the state: what it hands out is counted in `Room`s.
+ * PERF: nodes + requirements x (nodes with room, or those with a wanted label if fewer) + pairs x log nodes.
  */
 export function plan(state: ClusterState, pairsMax: number): Pair[] {
   const pairs: Pair[] = [];
-  if (pairsMax <= 0 || !hasPlaceable(state)) return pairs;
-  const rooms = new Map<NodeEntry, Room>();
+  const { active } = state.queues;
+  if (pairsMax <= 0 || active.size === 0) return pairs;
+  const rooms = openRooms(state, active);
+  if (rooms.list.length === 0) return pairs;
   const lanes: Lane[] = [];
-  for (const requirement of state.queues.active) {
-    const nodes = roomsFor(state, requirement, rooms);
-    if (nodes.size > 0) raiseLane(lanes, new Lane(requirement, nodes));
-  }
+  for (const requirement of active) if (fits(rooms.most, requirement.resources)) raiseLane(lanes, newLane(requirement));
   for (let lane = lanes[0]; lane !== undefined && pairs.length < pairsMax; lane = lanes[0]) {
-    const task = lane.cursor.current as TaskEntry;
+    lane.rooms ??= roomsFor(state, lane.requirement, rooms);
     const room = lane.rooms.best();
-    if (room !== null) {
-      give(room, lane.resources);
-      pairs.push({ taskId: task.spec.id, nodeId: room.node.id });
-      lane.cursor.advance();
+    if (room === null) {
+      dropFirst(lanes);
+      continue;
     }
-    if (room === null || lane.cursor.current === null) dropFirst(lanes);
-    else if (lanes.length > 1) sinkFirst(lanes);
+    pairs.push({ taskId: lane.task.spec.id, nodeId: room.node.id });
+    give(room, lane.requirement.resources);
+    lane.cursor ??= new QueueCursor(lane.requirement);
+    lane.cursor.advance();
+    if (lane.cursor.current === null) {
+      dropFirst(lanes);
+    } else {
+      lane.task = lane.cursor.current;
+      if (lanes.length > 1) sinkFirst(lanes);
+    }
   }
   return pairs;
 }
 
-/** One requirement within one plan: its next task, and the nodes that may still have room. */
-class Lane {
-  readonly resources: Requirement['resources'];
-  readonly rooms: RoomHeap;
-  readonly cursor: QueueCursor;
-  constructor(requirement: Requirement, rooms: RoomHeap) {
-    this.resources = requirement.resources;
-    this.rooms = rooms;
-    this.cursor = new QueueCursor(requirement);
-  }
+/** One requirement within one plan. */
+interface Lane {
+  readonly requirement: Requirement;
+  /** The next to be placed. */
+  task: TaskEntry;
+  /** Nodes that may still have room. Null until it is this one's turn, as `cursor` is until its second task. */
+  rooms: RoomHeap | null;
+  cursor: QueueCursor | null;
 }
 
-/** PERF: requirements x nodes a plan, about 10 ns each; a Room is made for nodes with room only, so a full cluster costs no memory. */
-function roomsFor(state: ClusterState, requirement: Requirement, rooms: Map<NodeEntry, Room>): RoomHeap {
-  const heap = new RoomHeap(requirement.resources);
-  for (const node of state.nodes.values()) {
-    if (!couldRun(node, requirement)) continue;
-    let room = rooms.get(node);
-    if (room === undefined) {
-      room = newRoom(node);
-      rooms.set(node, room);
+const newLane = (requirement: Requirement): Lane => ({ requirement, task: headOf(requirement) as TaskEntry, rooms: null, cursor: null });
+
+function roomsFor(state: ClusterState, { resources, constraints }: Requirement, rooms: Rooms): RoomHeap {
+  const heap = new RoomHeap(resources);
+  const bound = narrowest(state.labels, constraints);
+  if (bound !== null && bound.size < rooms.list.length) {
+    for (const nodes of bound.sets) {
+      for (const node of nodes) {
+        const room = rooms.byNode.get(node);
+        if (room !== undefined && fits(room, resources) && keepsAll(node.labels, constraints)) heap.add(room);
+      }
     }
-    if (fits(room, requirement.resources)) heap.add(room);
+  } else {
+    for (const room of rooms.list) if (fits(room, resources) && keepsAll(room.node.labels, constraints)) heap.add(room);
   }
   heap.ready();
   return heap;
@@ -72,8 +81,8 @@ function roomsFor(state: ClusterState, requirement: Requirement, rooms: Map<Node
 // Lanes stand in a heap by their next task.
 
 function goesFirst(a: Lane, b: Lane): boolean {
-  const x = a.cursor.current as TaskEntry;
-  const y = b.cursor.current as TaskEntry;
+  const x = a.task;
+  const y = b.task;
   return x.spec.priority > y.spec.priority || (x.spec.priority === y.spec.priority && x.queuedSeq < y.queuedSeq);
 }
 

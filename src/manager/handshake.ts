@@ -1,0 +1,97 @@
+import { type ServerId, serverId } from '../../raft/ids.js';
+import { isId } from '../cluster/ids.js';
+import { HANDSHAKE_BYTES_MAX } from './frames.js';
+
+/** What a connection is for: Raft messages of one direction, or one state being streamed. */
+export type Purpose = 'messages' | 'snapshot';
+
+/** The first frame of whoever dials. */
+export interface Hello {
+  readonly purpose: Purpose;
+  readonly clusterId: string;
+  readonly from: ServerId;
+  readonly to: ServerId;
+  /** Drawn at the first boot of the sender's directory (trap A7). */
+  readonly incarnation: string;
+}
+
+/** The acceptor's answer when it takes the connection. */
+export interface Welcome { readonly clusterId: string; readonly serverId: ServerId; readonly incarnation: string }
+
+export type RefusalCode = 'badMagic' | 'version' | 'badHello' | 'unknownPeer' | 'wrongCluster' | 'wrongServer' | 'incarnationChanged' | 'shuttingDown';
+
+/** The acceptor's answer when it does not. `text` says what to do about it. */
+export interface Refusal { readonly code: string; readonly text: string }
+
+export const encodeJson = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value), 'utf8');
+
+/** Null when the bytes are not a JSON object. */
+export function decodeJson(payload: Uint8Array): { readonly [key: string]: unknown } | null {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString('utf8'));
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as { [key: string]: unknown }) : null;
+  } catch {
+    return null;
+  }
+}
+
+const asServer = (value: unknown): ServerId | null => (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 0x7fffffff ? serverId(value) : null);
+const asName = (value: unknown): string | null => (typeof value === 'string' && isId(value) ? value : null);
+const asText = (value: unknown): string => (typeof value === 'string' ? value.replace(/[^\x20-\x7e]/g, '?').slice(0, HANDSHAKE_BYTES_MAX) : '');
+
+/** Null when any field is missing or strange: a missing identity field means refuse. */
+export function decodeHello(payload: Uint8Array): Hello | null {
+  const raw = decodeJson(payload);
+  if (raw === null || (raw.purpose !== 'messages' && raw.purpose !== 'snapshot')) return null;
+  const clusterId = asName(raw.clusterId);
+  const from = asServer(raw.from);
+  const to = asServer(raw.to);
+  const incarnation = asName(raw.incarnation);
+  if (clusterId === null || from === null || to === null || incarnation === null) return null;
+  return { purpose: raw.purpose, clusterId, from, to, incarnation };
+}
+
+export function decodeWelcome(payload: Uint8Array): Welcome | null {
+  const raw = decodeJson(payload);
+  const clusterId = asName(raw?.clusterId);
+  const server = asServer(raw?.serverId);
+  const incarnation = asName(raw?.incarnation);
+  return clusterId === null || server === null || incarnation === null ? null : { clusterId, serverId: server, incarnation };
+}
+
+export function decodeRefusal(payload: Uint8Array): Refusal {
+  const raw = decodeJson(payload);
+  return { code: asText(raw?.code) || 'unknown', text: asText(raw?.text) };
+}
+
+/**
+ * Which incarnation of each peer this process has seen. A peer that comes back with another one has lost its directory: without membership change it
+ * may vote twice in one term, which no in-memory check can rule out. So: refused while a connection of the old incarnation still lives (two processes
+ * with one id), taken with a loud warning once that one is gone.
+ */
+export class Incarnations {
+  readonly #seen = new Map<ServerId, { incarnation: string; live: number }>();
+
+  /** same: go on. changed: go on, but say it loudly. alive: refuse, the old one still has a connection. */
+  check(server: ServerId, incarnation: string): 'same' | 'changed' | 'alive' {
+    const known = this.#seen.get(server);
+    if (known === undefined || known.incarnation === incarnation) return 'same';
+    return known.live > 0 ? 'alive' : 'changed';
+  }
+
+  /** Notes a live connection to (server, incarnation); the returned function notes its end. Call after `check` let it pass. */
+  hold(server: ServerId, incarnation: string): () => void {
+    let known = this.#seen.get(server);
+    if (known === undefined || known.incarnation !== incarnation) {
+      known = { incarnation, live: 0 };
+      this.#seen.set(server, known);
+    }
+    const entry = known;
+    entry.live += 1;
+    let held = true;
+    return () => {
+      if (held) entry.live -= 1;
+      held = false;
+    };
+  }
+}

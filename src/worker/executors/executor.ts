@@ -1,0 +1,76 @@
+import type { Static } from 'typebox';
+import type { Assignment, AttemptResultSchema } from '../../protocol/schemas.js';
+
+export type AttemptResult = Static<typeof AttemptResultSchema>;
+
+/** Why an attempt has to end before its time. superseded: it does not count any more, whatever it did. */
+export type StopReason = 'cancelled' | 'superseded' | 'timeout' | 'shutdown';
+
+/** How an attempt ended. `bytes`: about how long the result is as JSON. */
+export interface AttemptEnding {
+  readonly state: 'succeeded' | 'failed' | 'timedOut' | 'cancelled';
+  readonly result: AttemptResult;
+  readonly bytes: number;
+}
+
+export interface RunningAttempt {
+  /** Asks it to end, and makes it end after `graceMs`. The first reason counts; a later call may only shorten the grace. */
+  stop(reason: StopReason, graceMs: number): void;
+  /** Settles exactly once, never rejects. */
+  readonly done: Promise<AttemptEnding>;
+}
+
+export interface ExecutorHooks {
+  progress(fraction: number | null, message: string | null): void;
+}
+
+/** Runs attempts of one type of task. `start` never throws: what cannot be started is an attempt that ends `failed`. */
+export interface Executor {
+  start(assignment: Assignment, hooks: ExecutorHooks): RunningAttempt;
+}
+
+/** Error texts are cut to this many characters. */
+export const ERROR_CHARS_MAX = 16_384;
+
+export const failure = (error: string): AttemptEnding => ending('failed', { error });
+
+export function ending(state: AttemptEnding['state'], what: Partial<AttemptResult>, valueBytes = 0): AttemptEnding {
+  const error = what.error ?? null;
+  const result: AttemptResult = {
+    exitCode: what.exitCode ?? null,
+    signal: what.signal ?? null,
+    output: what.output ?? '',
+    outputTruncated: what.outputTruncated ?? false,
+    value: what.value ?? null,
+    error: error !== null && error.length > ERROR_CHARS_MAX ? `${error.slice(0, ERROR_CHARS_MAX)}...` : error,
+  };
+  return { state, result, bytes: 200 + result.output.length + (result.error === null ? 0 : result.error.length) + valueBytes };
+}
+
+/** What an attempt that was told to stop counts as: stopped is stopped, even if it ended in good order. */
+export function stoppedState(reason: StopReason): AttemptEnding['state'] {
+  switch (reason) {
+    case 'cancelled':
+      return 'cancelled';
+    case 'superseded':
+      return 'cancelled';
+    case 'timeout':
+      return 'timedOut';
+    // A planned stop of the worker: the cluster tries elsewhere while attempts are left, and says why in the attempt's history.
+    case 'shutdown':
+      return 'failed';
+  }
+}
+
+export function stoppedText(reason: StopReason, timeoutMs: number): string {
+  switch (reason) {
+    case 'cancelled':
+      return 'cancelled';
+    case 'superseded':
+      return 'superseded';
+    case 'timeout':
+      return `timed out after ${timeoutMs} ms`;
+    case 'shutdown':
+      return 'worker shutting down';
+  }
+}

@@ -53,6 +53,8 @@ export async function openDevice(device: Device, options: EngineOptions): Promis
 }
 
 async function firstBoot(device: Device, options: EngineOptions): Promise<Opened> {
+  const left = device.get(HEAD_KEY, null);
+  if (left !== undefined && unsealHead(left).sequence !== 1) throw damaged('First boot seems unfinished, but the database holds more than first boot writes: it is not touched');
   const identity: Identity = { clusterId: options.clusterId, serverId: options.serverId, incarnation: options.randomIncarnation() };
   const stamp = encodeStamp(identity);
   const base: SnapshotMeta = { index: NO_INDEX, term: NO_TERM, configuration: options.bootstrap };

@@ -1,4 +1,4 @@
-import { closeSync, cpSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, cpSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { deepStrictEqual } from 'node:assert';
 import type { Random } from '../../../src/random.js';
@@ -54,7 +54,7 @@ export async function makeSpecimen(directory: string): Promise<Specimen> {
   };
 }
 
-export type Verdict = { readonly outcome: 'refused' | 'exact'; readonly what: string; readonly file: string } | { readonly outcome: 'silent'; readonly what: string; readonly file: string };
+export interface Verdict { readonly outcome: 'refused' | 'exact' | 'silent'; readonly what: string; readonly file: string }
 
 /** Turns one bit in a copy of the specimen, opens it and reads everything. LevelDB's info file is no data, and its lock is empty. */
 export async function flipOnce(specimen: Specimen, copy: string, random: Random): Promise<Verdict> {
@@ -119,17 +119,3 @@ export async function readEverything(specimen: Specimen, directory: string): Pro
     await storage.close().catch(() => undefined);
   }
 }
-
-/** For a campaign on its own: node rot.js 1000 [seed]. */
-export async function campaign(folder: string, flips: number, random: Random): Promise<Map<string, number>> {
-  const specimen = await makeSpecimen(join(folder, 'specimen'));
-  const counts = new Map<string, number>();
-  for (let round = 0; round < flips; round += 1) {
-    const verdict = await flipOnce(specimen, join(folder, 'copy'), random);
-    const name = `${verdict.file} ${verdict.outcome}`;
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-    if (verdict.outcome === 'silent') console.error(`silent: ${verdict.what}`);
-  }
-  return counts;
-}
-void readFileSync;

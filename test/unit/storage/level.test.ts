@@ -1,0 +1,239 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { Level } from 'level';
+import t, { type Test } from 'tap';
+import { serverId } from '../../../raft/ids.js';
+import { openLevelStorage } from '../../../storage/level-storage.js';
+import { batch, chunksOf, entry, hard, meta, OPTIONS, order, put, readAll, run, seeded, show } from './kit.js';
+import { flip, flipOnce, makeSpecimen, readEverything } from './rot.js';
+
+/** What only LevelDB and the file system can get wrong. */
+function folder(t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'quorate-level-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+const open = (directory: string, more = {}) => openLevelStorage({ ...OPTIONS, directory, ...more });
+
+async function filled(directory: string, to = 5): Promise<void> {
+  const storage = await open(directory);
+  await storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, to, 1), state: [put('k', 'v')], applied: meta(2, 1) }));
+  await storage.close();
+}
+
+t.test('a directory in use is refused, and its owner is not disturbed', async (t) => {
+  const directory = join(folder(t), 'deep', 'er');
+  const owner = await open(directory);
+  await owner.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 3, 1) }));
+  await t.rejects(open(directory), { code: 'storageLocked', message: /in use by another process/ });
+  await owner.write(batch({ entries: run(4, 4, 1) }));
+  await owner.close();
+  const next = await open(directory);
+  t.equal(next.recovered.lastIndex, 4);
+  await next.close();
+});
+
+t.test('directories that are not ours are refused and left as they are', async (t) => {
+  const path = folder(t);
+  const foreign = join(path, 'foreign');
+  mkdirSync(foreign);
+  writeFileSync(join(foreign, 'thesis.txt'), 'four years of work');
+  await t.rejects(open(foreign), { code: 'storageOpenFailed', message: /not empty and is not a data directory.*thesis\.txt/ });
+  t.same(readdirSync(foreign), ['thesis.txt']);
+
+  const level = join(path, 'level');
+  const other = new Level(level);
+  await other.put('a', 'b');
+  await other.close();
+  await t.rejects(open(level), { code: 'storageOpenFailed', message: /another program's LevelDB/ });
+  const again = new Level(level);
+  t.equal(await again.get('a'), 'b');
+  await again.close();
+
+  writeFileSync(join(path, 'file'), '');
+  await t.rejects(open(join(path, 'file')), { code: 'storageOpenFailed' });
+
+  const mounted = join(path, 'mounted');
+  mkdirSync(join(mounted, 'lost+found'), { recursive: true });
+  await (await open(mounted)).close();
+});
+
+t.test('swapped, renamed and half-copied directories are refused, with the reason', async (t) => {
+  const path = folder(t);
+  const [a, b] = [join(path, 'a'), join(path, 'b')];
+  await filled(a);
+  const other = await open(b, { serverId: serverId(2), randomIncarnation: () => 'incarnation-2' });
+  await other.close();
+  await t.rejects(open(b), { code: 'identityMismatch', message: /belongs to server 2.*started as server 1/ });
+
+  const twin = join(path, 'twin');
+  await (await open(twin, { randomIncarnation: () => 'incarnation-3' })).close();
+  renameSync(join(twin, 'db'), join(twin, 'kept'));
+  cpSync(join(a, 'db'), join(twin, 'db'), { recursive: true });
+  await t.rejects(open(twin), { code: 'identityMismatch', message: /come from different directories/ });
+
+  const half = join(path, 'half');
+  cpSync(a, half, { recursive: true });
+  rmSync(join(half, 'position'));
+  await t.rejects(open(half), { code: 'storageDamaged', message: /no position file/ });
+  cpSync(join(a, 'position'), join(half, 'position'));
+  rmSync(join(half, 'db'), { recursive: true });
+  await t.rejects(open(half), { code: 'storageDamaged', message: /no database folder/ });
+  mkdirSync(join(half, 'db'));
+  await t.rejects(open(half), { code: 'storageDamaged', message: /CURRENT is missing/ });
+});
+
+t.test('an unknown format version is refused before LevelDB is opened', async (t) => {
+  const directory = join(folder(t), 'd');
+  await filled(directory);
+  const file = readFileSync(join(directory, 'position'));
+  const at = file.indexOf('"formatVersion":1');
+  file.write('"formatVersion":9', at);
+  const length = file.readUInt32BE(8);
+  file.writeUInt32BE(crc32(file.subarray(0, 12 + length)), 12 + length);
+  writeFileSync(join(directory, 'position'), file);
+  rmSync(join(directory, 'db', 'CURRENT'));
+  await t.rejects(open(directory), { code: 'formatVersion', message: /format version 9; this version of Quorate reads 1/ });
+});
+
+t.test('a first boot that was cut short is done again', async (t) => {
+  const path = folder(t);
+  const whole = join(path, 'whole');
+  await (await open(whole)).close();
+  // Every state between the marker and its removal: nothing, part of a database, all of it.
+  const cuts: Record<string, (directory: string) => void> = {
+    'only the marker': () => undefined,
+    'an empty database folder': (directory) => mkdirSync(join(directory, 'db')),
+    'a database that does not open': (directory) => {
+      cpSync(join(whole, 'db'), join(directory, 'db'), { recursive: true });
+      writeFileSync(join(directory, 'db', 'CURRENT'), 'MANIFEST-nonsense');
+    },
+    'all but the end': (directory) => cpSync(whole, directory, { recursive: true }),
+    'half a position file': (directory) => writeFileSync(join(directory, 'position'), 'QUOR'),
+  };
+  for (const [what, cut] of Object.entries(cuts)) {
+    const directory = join(path, what.replaceAll(' ', '-'));
+    mkdirSync(directory);
+    cut(directory);
+    writeFileSync(join(directory, 'creating'), '');
+    let storage = await open(directory, { randomIncarnation: () => what });
+    t.same([storage.recovered.firstBoot, storage.recovered.lastIndex, storage.recovered.identity.incarnation], [true, 0, what], what);
+    t.notOk(existsSync(join(directory, 'creating')));
+    await storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 2, 1) }));
+    await storage.close();
+    storage = await open(directory);
+    t.same([storage.recovered.firstBoot, storage.recovered.lastIndex], [false, 2]);
+    t.same(show(await readAll(storage)).length, 2, 'nothing of the unfinished one');
+    await storage.close();
+  }
+
+  const full = join(path, 'full');
+  await filled(full);
+  writeFileSync(join(full, 'creating'), '');
+  await t.rejects(open(full), { code: 'storageDamaged', message: /holds more than first boot writes/ }, 'a marker never costs data');
+  rmSync(join(full, 'creating'));
+  await (await open(full)).close();
+});
+
+t.test('every write is one synced batch, and a write without anything to do is none (trap A9)', async (t) => {
+  let synced = 0;
+  const directory = join(folder(t), 'd');
+  const storage = await open(directory, { onSynced: () => { synced += 1; } });
+  t.equal(synced, 1, 'first boot: identity and head');
+  const counted = async (what: string, expected: number, work: () => Promise<unknown>) => {
+    const before = synced;
+    await work();
+    t.equal(synced - before, expected, what);
+  };
+  await counted('entries and hard state, in many orders', 1, () => storage.write(batch({
+    orders: Array.from({ length: 20 }, (_, at) => order({ hardState: hard(1, 0, at), entries: [entry(at + 1, 1)] })), state: [put('a', '1')], applied: meta(3, 1), compact: meta(2, 1),
+  })));
+  await counted('only a vote', 1, () => storage.write(batch({ hardState: hard(2, 3, 0) })));
+  await counted('only state', 1, () => storage.write(batch({ state: [put('a', '2')], applied: meta(4, 1) })));
+  await counted('nothing', 0, () => storage.write(batch({})));
+  await counted('the same hard state again', 0, () => storage.write(batch({ hardState: hard(2, 3, 0) })));
+  await counted('reads', 0, async () => {
+    await readAll(storage, 3);
+    storage.getState('a');
+    await chunksOf(await storage.openSnapshot());
+  });
+  const chunks = await chunksOf(await storage.openSnapshot());
+  const stage = await storage.stageSnapshot(meta(4, 1)).catch(() => null);
+  t.equal(stage, null, 'a snapshot of where the state stands already is no way forward');
+  t.equal(chunks.length, 3);
+  await counted('closing', 0, () => storage.close());
+});
+
+t.test('a database put back from an old copy is refused; a copy of the whole directory cannot be told from inside', async (t) => {
+  const path = folder(t);
+  const directory = join(path, 'd');
+  await filled(directory);
+  cpSync(join(directory, 'db'), join(path, 'old'), { recursive: true });
+  const storage = await open(directory);
+  for (let index = 6; index < 9; index += 1) await storage.write(batch({ entries: [entry(index, 1)] }));
+  await storage.close();
+  rmSync(join(directory, 'db'), { recursive: true });
+  cpSync(join(path, 'old'), join(directory, 'db'), { recursive: true });
+  await t.rejects(open(directory), { code: 'storageDamaged', message: /last log entry 5\), older than.*led to log entry 8.*move its data directory away/s });
+});
+
+t.test("a write-ahead file that lost its end is refused after a clean stop, and so is what LevelDB's info file says was dropped", async (t) => {
+  const path = folder(t);
+  const directory = join(path, 'd');
+  const specimen = await makeSpecimen(directory);
+  const log = readdirSync(join(directory, 'db')).find((name) => name.endsWith('.log')) as string;
+  for (const [what, cut] of [['cut by a byte', -1], ['cut in half', -600], ['empty', 0]] as const) {
+    const copy = join(path, what.replaceAll(' ', '-'));
+    cpSync(directory, copy, { recursive: true });
+    const file = join(copy, 'db', log);
+    writeFileSync(file, readFileSync(file).subarray(0, cut));
+    await t.rejects(open(copy), { code: 'storageDamaged', message: /older than what the position file remembers/ }, what);
+    await t.rejects(open(copy), { code: 'storageDamaged' }, `${what}, at the second try`);
+  }
+
+  const dropped = join(path, 'dropped');
+  cpSync(directory, dropped, { recursive: true });
+  flip(join(dropped, 'db', log), 60, 3);
+  await t.rejects(open(dropped), { code: 'storageDamaged', message: /LevelDB .* reports lost or damaged records/ });
+  t.ok(existsSync(join(dropped, 'damaged')));
+  rmSync(join(dropped, 'db', 'LOG'));
+  await t.rejects(open(dropped), { code: 'storageDamaged', message: /was found damaged before: LevelDB/ }, 'LevelDB forgets it, we do not');
+  t.equal(await readEverything(specimen, directory), 'exact', 'the original is whole');
+});
+
+t.test('one flipped bit anywhere never gives a silent wrong answer', async (t) => {
+  const path = folder(t);
+  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+  const flips = Number(process.env['FLIPS'] ?? 60);
+  t.comment(`SEED=${seed} FLIPS=${flips}`);
+  const random = seeded(seed);
+  const specimen = await makeSpecimen(join(path, 'specimen'));
+  let refused = 0;
+  for (let round = 0; round < flips; round += 1) {
+    const verdict = await flipOnce(specimen, join(path, 'copy'), random);
+    if (verdict.outcome === 'silent') t.fail(`SEED=${seed}, flip ${round}: ${verdict.what}`);
+    if (verdict.outcome === 'refused') refused += 1;
+    else t.equal(verdict.file, 'position', `only a bit in one of two slots, or between them, may do no harm: ${verdict.what}`);
+  }
+  t.ok(refused > flips / 2, `${refused} of ${flips} refused`);
+});
+
+t.test('large entries and many of them: the tail, a walk of 64 MB and a read in pieces', async (t) => {
+  const directory = join(folder(t), 'd');
+  let storage = await open(directory);
+  const data = new Uint8Array(64 << 10).fill(7);
+  for (let block = 0; block < 16; block += 1) {
+    await storage.write(batch({ ...(block === 0 ? { hardState: hard(1, 0, 0) } : {}), entries: Array.from({ length: 64 }, (_, at) => entry(block * 64 + at + 1, 1, data)) }));
+  }
+  await storage.close();
+  const from = performance.now();
+  storage = await open(directory, { tailBytesMax: 1 << 20 });
+  t.comment(`opening a log of 64 MiB took ${Math.round(performance.now() - from)} ms`);
+  t.equal(storage.recovered.tail.length, 16);
+  t.equal(storage.recovered.lastIndex, 1024);
+  t.equal((await readAll(storage, 1000)).length, 25);
+  await storage.close();
+});

@@ -1,18 +1,17 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createHttpCall } from '../../src/client/http-call.js';
 import { QuorateClient } from '../../src/client/index.js';
 import { sleep, systemClock } from '../../src/clock.js';
 import { LocalCluster } from '../../src/cli/local-cluster.js';
 import { count, duration, paint } from '../../src/cli/output.js';
 import { packageRoot } from '../../src/cli/package.js';
 import { ProgressBar } from '../../src/cli/progress.js';
-import type { ClusterView, TaskView } from '../../src/protocol/schemas.js';
+import { everyView, readJournals, recordOf, sameRevision } from './evidence.js';
 import { report } from './report.js';
-import { type Acknowledgement, type JournalLine, judge, longestGap, type TaskRecord } from './verdict.js';
-import { digestAll, digestOf, filesBelow, type Piece, planPieces, seeded, taskOf } from './work.js';
+import { type Acknowledgement, judge, longestGap, type TaskRecord } from './verdict.js';
+import { digestAll, filesBelow, type Piece, planPieces, seeded, taskOf } from './work.js';
 
 /**
  * Three managers and four workers as real processes do real work while the leader and a worker are killed. At the end every promise
@@ -36,10 +35,23 @@ const DEADLINE_MS = 180_000;
 const FAILOVER_WINDOW_MS = 10_000;
 const PAGE = 1000;
 
-interface Options { readonly files: number; readonly commands: number; readonly seed: number; readonly keep: boolean }
+interface Options {
+  readonly files: number;
+  readonly commands: number;
+  readonly seed: number;
+  readonly keep: boolean;
+}
 
 function options(): Options {
-  const { values } = parseArgs({ options: { files: { type: 'string' }, commands: { type: 'string' }, seed: { type: 'string' }, keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
+  const { values } = parseArgs({
+    options: {
+      files: { type: 'string' },
+      commands: { type: 'string' },
+      seed: { type: 'string' },
+      keep: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
   if (values.help === true) {
     process.stdout.write(`${HELP}\n`);
     process.exit(0);
@@ -87,15 +99,22 @@ class Demo {
   async run(): Promise<boolean> {
     const files = (await filesBelow(join(packageRoot(), 'node_modules'))).slice(0, this.#options.files);
     const pieces = planPieces(files, this.#options.commands, seeded(this.#options.seed));
-    this.#say(`${count(files.length)} files under node_modules, each through a handler; ${count(pieces.length - files.length)} of them through sha256sum as well`);
+    this.#say(
+      `${count(files.length)} files under node_modules, each through a handler; ${count(pieces.length - files.length)} of them through sha256sum as well`,
+    );
     const startedMs = systemClock.nowMs();
     const cluster = await LocalCluster.start({
-      managers: 3, workers: ['node-1', 'node-2', 'node-3', 'node-4'], directory: this.#directory, name: 'demo',
+      managers: 3,
+      workers: ['node-1', 'node-2', 'node-3', 'node-4'],
+      directory: this.#directory,
+      name: 'demo',
       workerArgs: ['--handlers', join(import.meta.dirname, 'handlers.js'), '--slots', '32'],
       env: { QUORATE_DEMO_JOURNAL: this.#journal },
     });
     this.#cluster = cluster;
-    this.#say(`3 managers and 4 workers, each a process of its own, are up after ${duration(systemClock.nowMs() - startedMs)}; manager ${await cluster.leader()} leads`);
+    this.#say(
+      `3 managers and 4 workers, each a process of its own, are up after ${duration(systemClock.nowMs() - startedMs)}; manager ${await cluster.leader()} leads`,
+    );
     const client = new QuorateClient({ managers: cluster.addresses, timeoutMs: DEADLINE_MS });
     try {
       return await this.#work(cluster, client, files, pieces);
@@ -109,12 +128,12 @@ class Demo {
   async #work(cluster: LocalCluster, client: QuorateClient, files: readonly string[], pieces: readonly Piece[]): Promise<boolean> {
     const workMs = systemClock.nowMs();
     this.#bar = new ProgressBar('completed', () => ({ done: this.#completed, total: pieces.length, note: `${count(this.#acknowledged.size)} acknowledged` }));
-    const background = Promise.all([this.#probe(cluster), this.#count(client, workMs)]);
+    const background = Promise.all([this.#probe(cluster), this.#count(cluster, workMs)]);
     const trouble = this.#makeTrouble(cluster, client, pieces.length);
     const work = async (): Promise<void> => {
       await Promise.all([this.#submit(client, pieces), trouble]);
       this.#probing = false;
-      await this.#untilDone(client);
+      await this.#untilDone(cluster);
     };
     // The background ends only when it is told to, or by an error, which then ends all.
     await Promise.race([work(), background.then(() => new Promise<never>(() => {}))]);
@@ -128,16 +147,31 @@ class Demo {
 
     let counted = 0;
     const counting = new ProgressBar('files counted again', () => ({ done: counted, total: files.length, note: '' }));
-    const digests = await digestAll(files, 4, () => { counted += 1; }).finally(() => counting.stop());
-    const managers = await this.#everyView(cluster);
+    const digests = await digestAll(files, 4, () => {
+      counted += 1;
+    }).finally(() => counting.stop());
+    await this.#until('all managers stand at the same revision', () => sameRevision(cluster));
+    const managers = await everyView(cluster);
     const expected = new Map<string, string | null>(pieces.map(({ id, path }) => [id, digests.get(path) as string]));
-    const journal = readdirSync(this.#journal).flatMap((file) => readJournal(join(this.#journal, file)));
+    const journal = readJournals(this.#journal);
     const handlerTasks = new Set(pieces.filter(({ kind }) => kind === 'handler').map(({ id }) => id));
     const verdict = judge({ acknowledged: this.#acknowledged, expected, handlerTasks, before, managers, journal });
-    process.stdout.write(`${report({
-      verdict, files: files.length, commands: pieces.length - files.length, probes: this.#probes.length, leader, worker, managers: managers.map(({ serverId }) => serverId),
-      before: before.length, failoverMs: longestGap(this.#probes, killedMs, FAILOVER_WINDOW_MS), workedMs, perSecond: this.#perSecond, cores: cpus().length,
-    })}\n`);
+    process.stdout.write(
+      `${report({
+        verdict,
+        files: files.length,
+        commands: pieces.length - files.length,
+        probes: this.#probes.length,
+        leader,
+        worker,
+        managers: managers.map(({ serverId }) => serverId),
+        before: before.length,
+        failoverMs: longestGap(this.#probes, killedMs, FAILOVER_WINDOW_MS),
+        workedMs,
+        perSecond: this.#perSecond,
+        cores: cpus().length,
+      })}\n`,
+    );
     return verdict.kept;
   }
 
@@ -167,7 +201,13 @@ class Demo {
     try {
       for (let number = 1; this.#probing && !this.#over; number += 1) {
         const sentMs = systemClock.nowMs();
-        const result = await client.submit({ id: `probe-${number}`, run: { type: 'handler', name: 'probe' }, resources: { cpuMillis: 0, memoryMiB: 0, slots: 1 }, attemptsMax: 20, backoffMs: 50 });
+        const result = await client.submit({
+          id: `probe-${number}`,
+          run: { type: 'handler', name: 'probe' },
+          resources: { cpuMillis: 0, memoryMiB: 0, slots: 1 },
+          attemptsMax: 20,
+          backoffMs: 50,
+        });
         this.#probes.push({ sentMs, answeredMs: systemClock.nowMs() });
         this.#acknowledged.add(result.id);
         await sleep(systemClock, PROBE_PAUSE_MS);
@@ -178,9 +218,9 @@ class Demo {
   }
 
   /** Keeps `#completed` fresh, and notes how many were completed in each second. */
-  async #count(client: QuorateClient, startedMs: number): Promise<void> {
+  async #count(cluster: LocalCluster, startedMs: number): Promise<void> {
     while (!this.#over) {
-      const view = await this.#view(client);
+      const view = await cluster.view();
       if (view !== null) {
         const completed = view.tasks.succeeded - this.#probes.length;
         const second = Math.floor((systemClock.nowMs() - startedMs) / 1000);
@@ -191,13 +231,11 @@ class Demo {
     }
   }
 
-  /** Of the leader; null while there is none. */
-  async #view(client: QuorateClient): Promise<ClusterView | null> {
-    const view = await client.cluster().catch(() => null);
-    return view?.role === 'leader' ? view : null;
-  }
-
-  async #makeTrouble(cluster: LocalCluster, client: QuorateClient, total: number): Promise<{ killedMs: number; before: TaskRecord[]; leader: number; worker: string }> {
+  async #makeTrouble(
+    cluster: LocalCluster,
+    client: QuorateClient,
+    total: number,
+  ): Promise<{ killedMs: number; before: TaskRecord[]; leader: number; worker: string }> {
     await this.#until('a third of the tasks is completed', async () => this.#completed >= total / 3);
     const before: TaskRecord[] = [];
     for await (const task of client.tasks({ state: 'succeeded', limit: PAGE })) before.push(recordOf(task));
@@ -213,16 +251,16 @@ class Demo {
     const worker = 'node-3';
     const busy = cluster.workers.get(worker);
     if (busy !== undefined) await cluster.kill(busy);
-    this.#say(`${paint(process.stderr, 'red', 'SIGKILL')} to worker ${worker}: what it ran is tried elsewhere when its lease is over`);
+    this.#say(`${paint(process.stderr, 'red', 'SIGKILL')} to worker ${worker}: what it ran goes to others when its lease is over`);
     await sleep(systemClock, 1000);
     await cluster.startManager(leader).ready;
     this.#say(`manager ${leader} is back and catches up`);
     return { killedMs, before, leader, worker };
   }
 
-  async #untilDone(client: QuorateClient): Promise<void> {
+  async #untilDone(cluster: LocalCluster): Promise<void> {
     await this.#until('every task is completed', async () => {
-      const view = await this.#view(client);
+      const view = await cluster.view();
       if (view === null) return false;
       const { pending, assigned, running, failed, cancelled } = view.tasks;
       if (failed + cancelled > 0) throw new Error(`${failed} tasks failed and ${cancelled} were cancelled: none should be`);
@@ -230,41 +268,13 @@ class Demo {
     });
   }
 
-  /** What each manager answers out of its own state, once all of them stand at the same revision. */
-  async #everyView(cluster: LocalCluster): Promise<{ serverId: number; tasks: TaskRecord[]; succeeded: number }[]> {
-    const call = createHttpCall();
-    const ask = async (address: string): Promise<ClusterView | null> => {
-      const answer = await call.call(address, 'getCluster', { params: {}, query: {}, body: null }, { timeoutMs: 5000 });
-      return answer.kind === 'ok' ? answer.answer : null;
-    };
-    try {
-      await this.#until('all managers stand at the same revision', async () => {
-        const views = await Promise.all(cluster.addresses.map(ask));
-        return views.every((view) => view !== null && view.revision === views[0]?.revision);
-      });
-      return await Promise.all(cluster.places.map(async ({ serverId, address }) => {
-        const tasks: TaskRecord[] = [];
-        let cursor: string | null = null;
-        do {
-          const query: { limit: number; consistency: 'stale'; cursor?: string } = { limit: PAGE, consistency: 'stale', ...(cursor === null ? {} : { cursor }) };
-          const page = await call.call(address, 'listTasks', { params: {}, query, body: null }, { timeoutMs: 30_000 });
-          if (page.kind !== 'ok') throw new Error(`manager ${serverId} could not list its tasks: ${page.kind === 'refused' ? page.problem.detail : page.reason}`);
-          tasks.push(...page.answer.tasks.map(recordOf));
-          cursor = page.answer.cursor;
-        } while (cursor !== null);
-        return { serverId, tasks, succeeded: (await ask(address))?.tasks.succeeded ?? -1 };
-      }));
-    } finally {
-      await call.close();
-    }
-  }
-
   /** Waits for a condition, with a deadline and a word on what was seen instead. */
   async #until(what: string, holds: () => Promise<boolean>): Promise<void> {
     const untilMs = systemClock.nowMs() + DEADLINE_MS;
     while (!(await holds())) {
       this.#cluster?.assertNobodyDied();
-      if (systemClock.nowMs() > untilMs) throw new Error(`waited ${DEADLINE_MS / 1000} s until ${what}: ${this.#completed} completed, ${this.#acknowledged.size} acknowledged`);
+      if (systemClock.nowMs() > untilMs)
+        throw new Error(`waited ${DEADLINE_MS / 1000} s until ${what}: ${this.#completed} completed, ${this.#acknowledged.size} acknowledged`);
       await sleep(systemClock, LOOK_MS);
     }
   }
@@ -277,13 +287,6 @@ class Demo {
     return unclean.length === 0;
   }
 }
-
-const recordOf = (task: TaskView): TaskRecord => ({
-  id: task.id, state: task.state, epoch: task.epoch, finishedAtMs: task.finishedAtMs, sha256: digestOf(task.result),
-  tries: task.attempts.map(({ epoch, nodeId, end }) => ({ epoch, nodeId, end })),
-});
-
-const readJournal = (path: string): JournalLine[] => readFileSync(path, 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as JournalLine);
 
 async function main(): Promise<number> {
   const chosen = options();

@@ -18,9 +18,8 @@ function note(what: 'begin' | 'end', taskId: string, epoch: number): void {
 }
 
 export default defineHandlers({
-  sha256: async (input, { signal, epoch, taskId }) => {
+  sha256: async ({ path }: { readonly path: string }, { signal, epoch, taskId }) => {
     note('begin', taskId, epoch);
-    const { path } = input as { readonly path: string };
     const hash = createHash('sha256');
     if ((await stat(path)).size <= WHOLE_FILE_MAX) hash.update(await readFile(path, { signal }));
     else for await (const chunk of createReadStream(path, { signal, highWaterMark: 1 << 18 })) hash.update(chunk as Uint8Array);

@@ -2,7 +2,11 @@
  * Judges what the demo saw. Pure: evidence in, verdict out, so that a test can show it a cluster that lies.
  */
 
-export interface Try { readonly epoch: number; readonly nodeId: string; readonly end: string | null }
+export interface AttemptRecord {
+  readonly epoch: number;
+  readonly nodeId: string;
+  readonly end: string | null;
+}
 
 /** A task as a manager tells it. `sha256`: what the task gave, null if it gave nothing of the kind. */
 export interface TaskRecord {
@@ -11,11 +15,16 @@ export interface TaskRecord {
   readonly epoch: number;
   readonly finishedAtMs: number | null;
   readonly sha256: string | null;
-  readonly tries: readonly Try[];
+  readonly attempts: readonly AttemptRecord[];
 }
 
 /** A line of a worker's own journal, written as its handler begins and ends. */
-export interface JournalLine { readonly taskId: string; readonly epoch: number; readonly what: 'begin' | 'end'; readonly pid: number }
+export interface JournalLine {
+  readonly taskId: string;
+  readonly epoch: number;
+  readonly what: 'begin' | 'end';
+  readonly pid: number;
+}
 
 export interface Evidence {
   /** Ids whose submit was acknowledged. */
@@ -42,7 +51,7 @@ export interface Verdict {
   /** Accepted completions that no worker's journal knows under their epoch. */
   readonly unaccounted: readonly string[];
   /** Honest, and no broken promise: a task may be started again after its worker or its report was lost. */
-  readonly triedAgain: number;
+  readonly attemptedAgain: number;
   readonly ranAgain: number;
   readonly endedAgain: number;
   readonly kept: boolean;
@@ -54,9 +63,9 @@ export function judge(evidence: Evidence): Verdict {
   const tasks = new Map(first.tasks.map((task) => [task.id, task]));
   const completedTwice = new Set<string>();
 
-  // A record that stands twice in one list, two tries that both ended well, or more completions counted than there are tasks.
+  // A record that stands twice in one list, two attempts that both ended well, or more completions counted than there are tasks.
   if (tasks.size !== first.tasks.length) for (const task of first.tasks) if (tasks.get(task.id) !== task) completedTwice.add(task.id);
-  for (const task of first.tasks) if (task.tries.filter((one) => one.end === 'succeeded').length > 1) completedTwice.add(task.id);
+  for (const task of first.tasks) if (task.attempts.filter((one) => one.end === 'succeeded').length > 1) completedTwice.add(task.id);
   for (const manager of evidence.managers) {
     const distinct = new Set(manager.tasks.filter((task) => task.state === 'succeeded').map((task) => task.id)).size;
     if (manager.succeeded !== distinct) completedTwice.add(`(manager ${manager.serverId} counted ${manager.succeeded} completions of ${distinct} tasks)`);
@@ -75,9 +84,21 @@ export function judge(evidence: Evidence): Verdict {
   const { unaccounted, ranAgain, endedAgain } = journalFindings(evidence, tasks);
   const completedOnce = [...evidence.acknowledged].filter((id) => tasks.get(id)?.state === 'succeeded' && !completedTwice.has(id)).length;
   return {
-    acknowledged: evidence.acknowledged.size, completedOnce, lost, completedTwice: [...completedTwice], wrongDigests, brokenEpochs, disagreements, unaccounted,
-    triedAgain: first.tasks.filter((task) => task.tries.length > 1).length, ranAgain, endedAgain,
-    kept: [lost, wrongDigests, brokenEpochs, disagreements, unaccounted].every((list) => list.length === 0) && completedTwice.size === 0 && completedOnce === evidence.acknowledged.size,
+    acknowledged: evidence.acknowledged.size,
+    completedOnce,
+    lost,
+    completedTwice: [...completedTwice],
+    wrongDigests,
+    brokenEpochs,
+    disagreements,
+    unaccounted,
+    attemptedAgain: first.tasks.filter((task) => task.attempts.length > 1).length,
+    ranAgain,
+    endedAgain,
+    kept:
+      [lost, wrongDigests, brokenEpochs, disagreements, unaccounted].every((list) => list.length === 0) &&
+      completedTwice.size === 0 &&
+      completedOnce === evidence.acknowledged.size,
   };
 }
 
@@ -88,7 +109,9 @@ function disagreement(first: Evidence['managers'][number], other: Evidence['mana
   const theirs = new Map(other.tasks.map((task) => [task.id, task]));
   const differing = first.tasks.filter((task) => !sameEnd(task, theirs.get(task.id))).map((task) => task.id);
   const known = new Set(first.tasks.map((task) => task.id));
-  return [...differing, ...other.tasks.filter((task) => !known.has(task.id)).map((task) => task.id)].map((id) => `${id} (managers ${first.serverId} and ${other.serverId})`);
+  return [...differing, ...other.tasks.filter((task) => !known.has(task.id)).map((task) => task.id)].map(
+    (id) => `${id} (managers ${first.serverId} and ${other.serverId})`,
+  );
 }
 
 /** No epoch is given twice in the whole cluster, a task's own only grow, and its last one is the one that counts. */
@@ -97,15 +120,16 @@ function epochFaults(tasks: readonly TaskRecord[]): string[] {
   const holder = new Map<number, string>();
   for (const task of tasks) {
     let before = 0;
-    for (const { epoch } of task.tries) {
+    for (const { epoch } of task.attempts) {
       const other = holder.get(epoch);
       if (other !== undefined) faults.push(`epoch ${epoch} was given to ${other} and to ${task.id}`);
       holder.set(epoch, task.id);
       if (epoch <= before) faults.push(`${task.id}: epoch ${epoch} after ${before}`);
       before = epoch;
     }
-    const accepted = task.tries.at(-1);
-    if (task.state === 'succeeded' && (accepted?.epoch !== task.epoch || accepted.end !== 'succeeded')) faults.push(`${task.id}: succeeded under epoch ${task.epoch}, but its last try is ${accepted?.epoch ?? 'none'}`);
+    const accepted = task.attempts.at(-1);
+    if (task.state === 'succeeded' && (accepted?.epoch !== task.epoch || accepted.end !== 'succeeded'))
+      faults.push(`${task.id}: succeeded under epoch ${task.epoch}, but its last attempt is ${accepted?.epoch ?? 'none'}`);
   }
   return faults;
 }
@@ -131,7 +155,10 @@ function journalFindings(evidence: Evidence, tasks: ReadonlyMap<string, TaskReco
   return { unaccounted, ranAgain: again(begun), endedAgain: again(ended) };
 }
 
-export interface Acknowledgement { readonly sentMs: number; readonly answeredMs: number }
+export interface Acknowledgement {
+  readonly sentMs: number;
+  readonly answeredMs: number;
+}
 
 /** The longest silence between two acknowledgements that touches the `withinMs` after `killedMs`. Null: none came after. */
 export function longestGap(acknowledgements: readonly Acknowledgement[], killedMs: number, withinMs: number): number | null {

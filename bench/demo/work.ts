@@ -9,7 +9,10 @@ import type { TaskRequest } from '../../src/protocol/schemas.js';
 /** Every regular file below `folder`, in a fixed order. */
 export async function filesBelow(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
 }
 
 /** mulberry32: the same seed gives the same order, on every machine. */
@@ -33,11 +36,17 @@ export function shuffled<T>(items: readonly T[], random: () => number): T[] {
   return result;
 }
 
-export interface Piece { readonly id: string; readonly path: string; readonly kind: 'handler' | 'command' }
+export interface Piece {
+  readonly id: string;
+  readonly path: string;
+  readonly kind: 'handler' | 'command';
+}
 
 export function planPieces(files: readonly string[], commands: number, random: () => number): Piece[] {
   const handler = files.map((path, at): Piece => ({ id: `file-${at + 1}`, path, kind: 'handler' }));
-  const command = shuffled(files, random).slice(0, commands).map((path, at): Piece => ({ id: `command-${at + 1}`, path, kind: 'command' }));
+  const command = shuffled(files, random)
+    .slice(0, commands)
+    .map((path, at): Piece => ({ id: `command-${at + 1}`, path, kind: 'command' }));
   return shuffled([...handler, ...command], random);
 }
 

@@ -10,7 +10,10 @@ import { systemClock } from '../clock.js';
 const MAIN = join(import.meta.dirname, 'main.js');
 const LINES_KEPT = 40;
 
-export interface Exit { readonly code: number | null; readonly signal: NodeJS.Signals | null }
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
 
 export const exitText = ({ code, signal }: Exit): string => (signal === null ? `exit code ${code ?? '?'}` : `killed by ${signal}`);
 
@@ -60,7 +63,10 @@ export class Child {
 
   /** The end of what it wrote to stderr, each line indented, or nothing. */
   lastWords(most = 5): string {
-    return this.#lines.slice(-most).map((line) => `\n    ${line}`).join('');
+    return this.#lines
+      .slice(-most)
+      .map((line) => `\n    ${line}`)
+      .join('');
   }
 
   get alive(): boolean {
@@ -96,13 +102,25 @@ function parseEvent(line: string): Record<string, unknown> | null {
   }
 }
 
-export interface ManagerPlace { readonly serverId: number; readonly peerPort: number; readonly apiPort: number; readonly address: string; readonly directory: string }
+export interface ManagerPlace {
+  readonly serverId: number;
+  readonly peerPort: number;
+  readonly apiPort: number;
+  readonly address: string;
+  readonly directory: string;
+}
 
 /** The flags of one manager of the cluster `places`. */
 export function managerArgs(cluster: string, places: readonly ManagerPlace[], serverId: number): string[] {
   const own = places.find((place) => place.serverId === serverId) as ManagerPlace;
   return [
-    'manager', '--id', String(serverId), '--cluster', cluster, '--data', own.directory,
+    'manager',
+    '--id',
+    String(serverId),
+    '--cluster',
+    cluster,
+    '--data',
+    own.directory,
     ...places.flatMap((place) => ['--member', `${place.serverId}=127.0.0.1:${place.peerPort},${place.address}`]),
   ];
 }

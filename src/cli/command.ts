@@ -5,7 +5,11 @@ import { durationMs, managerAddresses } from './parse.js';
 export const DEFAULT_MANAGERS = 'http://127.0.0.1:7101';
 
 /** What every verb that talks to a cluster takes. */
-export interface ClusterFlags { managers: string; json?: boolean; within: string }
+export interface ClusterFlags {
+  managers: string;
+  json?: boolean;
+  within: string;
+}
 
 export const managersOption = (): Option =>
   new Option('--managers <urls>', 'addresses of managers, with commas between; any of them will do').env('QUORATE_MANAGERS').default(DEFAULT_MANAGERS);
@@ -45,10 +49,10 @@ export function addTaskOptions(command: Command): Command {
     .option('--memory <amount>', 'memory it takes on its node: 512MiB, 2GiB')
     .option('--slots <n>', 'slots it takes on its node')
     .option('--constraint <rule>', "where it may run: 'zone in a,b', 'zone notin a,b', 'zone=a', 'zone!=a', 'gpu', '!gpu'; may be repeated", collect)
-    .option('--attempts <n>', 'tries in all, if one fails or its node is lost')
-    .option('--backoff <duration>', 'before the second try; doubles with each')
-    .option('--backoff-max <duration>', 'the longest pause between tries')
-    .option('--timeout <duration>', 'one try may run this long; 0: no limit')
+    .option('--attempts <n>', 'attempts in all, if one fails or its node is lost')
+    .option('--backoff <duration>', 'pause before the second attempt; doubles with each')
+    .option('--backoff-max <duration>', 'the longest pause between attempts')
+    .option('--timeout <duration>', 'one attempt may run this long; 0: no limit')
     .option('--grace <duration>', 'between SIGTERM and SIGKILL when it is stopped')
     .option('--env <NAME=VALUE>', 'environment of the command; may be repeated', collect)
     .option('--cwd <directory>', "working directory of the command, on the worker's machine");

@@ -4,7 +4,12 @@ import { type Column, fields, table } from './table.js';
 
 /** How tasks and nodes look to a person. */
 
-interface RunView { readonly type: string; readonly argv?: readonly string[]; readonly name?: string; readonly input?: unknown }
+interface RunView {
+  readonly type: string;
+  readonly argv?: readonly string[];
+  readonly name?: string;
+  readonly input?: unknown;
+}
 
 /** `sha256sum 'a file'`, `resize {"width":10}` */
 export function runText(run: unknown): string {
@@ -14,16 +19,35 @@ export function runText(run: unknown): string {
 }
 
 const TASK_COLUMNS: readonly Column[] = [
-  { title: 'ID' }, { title: 'STATE' }, { title: 'NODE' }, { title: 'TRY', align: 'right' }, { title: 'EPOCH', align: 'right' }, { title: 'AGE', align: 'right' }, { title: 'RUN', shrinks: true },
+  { title: 'ID' },
+  { title: 'STATE' },
+  { title: 'NODE' },
+  { title: 'ATTEMPT', align: 'right' },
+  { title: 'EPOCH', align: 'right' },
+  { title: 'AGE', align: 'right' },
+  { title: 'RUN', shrinks: true },
 ];
 
 export function taskTable(tasks: readonly TaskView[], wallMs: number): string {
-  return table(TASK_COLUMNS, tasks.map((task) => [
-    task.id, paintState(task.state), task.nodeId ?? '-', `${task.attempt}/${task.attemptsMax}`, task.epoch === 0 ? '-' : String(task.epoch), duration(wallMs - task.submittedAtMs), runText(task.run),
-  ]));
+  return table(
+    TASK_COLUMNS,
+    tasks.map((task) => [
+      task.id,
+      paintState(task.state),
+      task.nodeId ?? '-',
+      `${task.attempt}/${task.attemptsMax}`,
+      task.epoch === 0 ? '-' : String(task.epoch),
+      duration(wallMs - task.submittedAtMs),
+      runText(task.run),
+    ]),
+  );
 }
 
-interface ConstraintView { readonly label: string; readonly operator: string; readonly values?: readonly string[] }
+interface ConstraintView {
+  readonly label: string;
+  readonly operator: string;
+  readonly values?: readonly string[];
+}
 
 export function constraintText(constraint: unknown): string {
   const { label, operator, values } = constraint as ConstraintView;
@@ -43,7 +67,7 @@ export function taskDetail(task: TaskView, wallMs: number): string {
     ['state', `${paintState(task.state)}${task.cancelRequested && task.finishedAtMs === null ? ' (cancel requested)' : ''}`],
     ['run', runText(task.run)],
     ['node', task.nodeId ?? '-'],
-    ['try', `${task.attempt} of ${task.attemptsMax}`],
+    ['attempt', `${task.attempt} of ${task.attemptsMax}`],
     ['epoch', task.epoch === 0 ? '-' : String(task.epoch)],
     ['priority', String(task.priority)],
     ['takes', resourcesText(task.resources)],
@@ -51,7 +75,7 @@ export function taskDetail(task: TaskView, wallMs: number): string {
     ['timeout', limit(task.timeoutMs)],
     ['submitted', `${time(task.submittedAtMs)} (${duration(wallMs - task.submittedAtMs)} ago)`],
   ];
-  if (task.state === 'pending' && task.notBeforeMs > wallMs) rows.push(['waits', `${duration(task.notBeforeMs - wallMs)} more before the next try`]);
+  if (task.state === 'pending' && task.notBeforeMs > wallMs) rows.push(['waits', `${duration(task.notBeforeMs - wallMs)} more before the next attempt`]);
   if (task.finishedAtMs !== null) rows.push(['finished', `${time(task.finishedAtMs)} (took ${duration(task.finishedAtMs - task.submittedAtMs)})`]);
   if (task.progress !== null && task.finishedAtMs === null) rows.push(['progress', progressText(task.progress)]);
   const result = task.result;
@@ -63,16 +87,28 @@ export function taskDetail(task: TaskView, wallMs: number): string {
   }
   const parts = [fields(rows)];
   if (task.attempts.length > 0) parts.push(attemptTable(task));
-  if (result !== null && result.output !== '') parts.push(`${result.outputTruncated ? 'output (the last of it):' : 'output:'}\n${result.output.replace(/\n$/, '')}`);
+  if (result !== null && result.output !== '')
+    parts.push(`${result.outputTruncated ? 'output (the last of it):' : 'output:'}\n${result.output.replace(/\n$/, '')}`);
   return parts.join('\n\n');
 }
 
 function attemptTable(task: TaskView): string {
   return table(
-    [{ title: 'TRY', align: 'right' }, { title: 'EPOCH', align: 'right' }, { title: 'NODE' }, { title: 'END' }, { title: 'TOOK', align: 'right' }, { title: 'REASON', shrinks: true }],
+    [
+      { title: 'ATTEMPT', align: 'right' },
+      { title: 'EPOCH', align: 'right' },
+      { title: 'NODE' },
+      { title: 'END' },
+      { title: 'TOOK', align: 'right' },
+      { title: 'REASON', shrinks: true },
+    ],
     task.attempts.map((each) => [
-      String(each.attempt), String(each.epoch), each.nodeId, each.end ?? (each.startedAtMs === null ? 'assigned' : 'running'),
-      each.endedAtMs === null ? '-' : duration(each.endedAtMs - each.assignedAtMs), each.reason ?? '',
+      String(each.attempt),
+      String(each.epoch),
+      each.nodeId,
+      each.end ?? (each.startedAtMs === null ? 'assigned' : 'running'),
+      each.endedAtMs === null ? '-' : duration(each.endedAtMs - each.assignedAtMs),
+      each.reason ?? '',
     ]),
   );
 }
@@ -84,17 +120,32 @@ export function progressText(progress: NonNullable<TaskView['progress']>): strin
 export function nodeTable(nodes: readonly NodeView[], wallMs: number): string {
   return table(
     [
-      { title: 'NODE' }, { title: 'STATE' }, { title: 'TASKS', align: 'right' }, { title: 'SLOTS', align: 'right' }, { title: 'MILLICORES', align: 'right' },
-      { title: 'MEMORY', align: 'right' }, { title: 'SINCE', align: 'right' }, { title: 'LABELS', shrinks: true },
+      { title: 'NODE' },
+      { title: 'STATE' },
+      { title: 'TASKS', align: 'right' },
+      { title: 'SLOTS', align: 'right' },
+      { title: 'MILLICORES', align: 'right' },
+      { title: 'MEMORY', align: 'right' },
+      { title: 'SINCE', align: 'right' },
+      { title: 'LABELS', shrinks: true },
     ],
     nodes.map((node) => [
-      node.id, paintState(node.state), String(node.tasks), `${node.used.slots}/${node.capacity.slots}`, `${node.used.cpuMillis}/${node.capacity.cpuMillis}`,
-      `${memory(node.used.memoryMiB)}/${memory(node.capacity.memoryMiB)}`, duration(wallMs - node.changedAtMs), labelText(node.labels),
+      node.id,
+      paintState(node.state),
+      String(node.tasks),
+      `${node.used.slots}/${node.capacity.slots}`,
+      `${node.used.cpuMillis}/${node.capacity.cpuMillis}`,
+      `${memory(node.used.memoryMiB)}/${memory(node.capacity.memoryMiB)}`,
+      duration(wallMs - node.changedAtMs),
+      labelText(node.labels),
     ]),
   );
 }
 
-export const labelText = (labels: NodeView['labels']): string => Object.entries(labels).map(([label, value]) => `${label}=${value}`).join(' ') || '-';
+export const labelText = (labels: NodeView['labels']): string =>
+  Object.entries(labels)
+    .map(([label, value]) => `${label}=${value}`)
+    .join(' ') || '-';
 
 export function taskCounts(tasks: ClusterView['tasks']): string {
   const order = ['pending', 'assigned', 'running', 'succeeded', 'failed', 'cancelled'] as const;

@@ -12,7 +12,15 @@ import { untilStopped } from './lifetime.js';
 import { count, counted, duration, paint, print, printJson } from './output.js';
 import { integer } from './parse.js';
 
-interface Flags { managers: string; workers: string; data?: string; port: string; handlers: string; json?: boolean; logs?: boolean }
+interface Flags {
+  managers: string;
+  workers: string;
+  data?: string;
+  port: string;
+  handlers: string;
+  json?: boolean;
+  logs?: boolean;
+}
 
 const CLUSTER = 'dev';
 const LOOK_MS = 500;
@@ -54,7 +62,10 @@ function dataDirectory(flags: Flags, managers: number): { readonly path: string;
   const note = join(path, 'dev.json');
   if (existsSync(note)) {
     const before = JSON.parse(readFileSync(note, 'utf8')) as { managers: number };
-    if (before.managers !== managers) throw new UsageError(`--managers ${managers}: the data in ${path} is of ${before.managers} managers; say --managers ${before.managers}, or take another directory`);
+    if (before.managers !== managers)
+      throw new UsageError(
+        `--managers ${managers}: the data in ${path} is of ${before.managers} managers; say --managers ${before.managers}, or take another directory`,
+      );
   } else {
     writeFileSync(note, `${JSON.stringify({ managers })}\n`);
   }
@@ -96,7 +107,19 @@ class Dev {
     if (view === null || this.#ending) return;
     this.#sayLeader(view, systemClock.nowMs() - this.#startedMs);
     for (let at = 1; at <= workers; at += 1) {
-      this.#workers.push(this.#start(`worker node-${at}`, ['worker', '--node', `node-${at}`, '--managers', addresses.join(','), '--handlers', this.#flags.handlers, '--label', `zone=${'ab'[(at - 1) % 2]}`]));
+      this.#workers.push(
+        this.#start(`worker node-${at}`, [
+          'worker',
+          '--node',
+          `node-${at}`,
+          '--managers',
+          addresses.join(','),
+          '--handlers',
+          this.#flags.handlers,
+          '--label',
+          `zone=${'ab'[(at - 1) % 2]}`,
+        ]),
+      );
     }
     for (const child of this.#workers) {
       await child.ready;
@@ -108,11 +131,17 @@ class Dev {
   }
 
   #start(name: string, args: readonly string[]): Child {
-    const onLog = (line: string): void => { if (this.#flags.logs === true) this.say('log', `${name}  ${line}`, { name, line }); };
+    const onLog = (line: string): void => {
+      if (this.#flags.logs === true) this.say('log', `${name}  ${line}`, { name, line });
+    };
     const child = new Child(name, asChild([...args, '--log-level', this.#flags.logs === true ? 'info' : 'warn']), { onLog });
     void child.exited.then((exit) => {
       if (this.#ending) return;
-      this.say('processDied', `${paint(process.stdout, 'red', `${name} (pid ${child.pid}) died`)}: ${exitText(exit)}${child.lastWords()}`, { name, pid: child.pid, ...exit });
+      this.say('processDied', `${paint(process.stdout, 'red', `${name} (pid ${child.pid}) died`)}: ${exitText(exit)}${child.lastWords()}`, {
+        name,
+        pid: child.pid,
+        ...exit,
+      });
       if (this.#flags.json !== true) print(`          start it again with: quorate ${args.join(' ')}`);
     });
     return child;
@@ -131,14 +160,26 @@ class Dev {
 
   #sayLeader(view: ClusterView, afterMs: number | null): void {
     const after = afterMs === null ? '' : ` (${duration(afterMs)} after the start)`;
-    this.say('leader', `manager ${view.leader ?? '?'}  ${paint(process.stdout, 'green', 'leads')} in term ${view.term}${after}`, { manager: view.leader, term: view.term });
+    this.say('leader', `manager ${view.leader ?? '?'}  ${paint(process.stdout, 'green', 'leads')} in term ${view.term}${after}`, {
+      manager: view.leader,
+      term: view.term,
+    });
   }
 
   #explain(places: readonly ManagerPlace[]): void {
     const addresses = places.map((place) => place.address).join(',');
-    this.say('ready', paint(process.stdout, 'bold', `ready: ${counted(this.#managers.length, 'manager')}, ${counted(this.#workers.length, 'worker')}; data in ${this.#directory}`), {
-      managers: places.map((place) => place.address), data: this.#directory,
-    });
+    this.say(
+      'ready',
+      paint(
+        process.stdout,
+        'bold',
+        `ready: ${counted(this.#managers.length, 'manager')}, ${counted(this.#workers.length, 'worker')}; data in ${this.#directory}`,
+      ),
+      {
+        managers: places.map((place) => place.address),
+        data: this.#directory,
+      },
+    );
     if (this.#flags.json === true) return;
     const given = addresses.split(',')[0] === DEFAULT_MANAGERS ? '' : `\n  export QUORATE_MANAGERS=${addresses}`;
     print(`
@@ -168,11 +209,17 @@ Kill a manager (kill -9 PID) and watch. Ctrl-C ends everything.
 
   #sayChanges(before: ClusterView, view: ClusterView): void {
     if (JSON.stringify(before.nodes) !== JSON.stringify(view.nodes)) {
-      this.say('nodes', `nodes  ${count(view.nodes.ready)} ready, ${count(view.nodes.draining)} draining, ${count(view.nodes.lost)} lost`, { nodes: view.nodes });
+      this.say('nodes', `nodes  ${count(view.nodes.ready)} ready, ${count(view.nodes.draining)} draining, ${count(view.nodes.lost)} lost`, {
+        nodes: view.nodes,
+      });
     }
     if (JSON.stringify(before.tasks) !== JSON.stringify(view.tasks)) {
       const { pending, assigned, running, succeeded, failed, cancelled } = view.tasks;
-      this.say('tasks', `tasks  ${count(pending)} pending, ${count(assigned + running)} on nodes, ${count(succeeded)} succeeded, ${count(failed)} failed, ${count(cancelled)} cancelled`, { tasks: view.tasks });
+      this.say(
+        'tasks',
+        `tasks  ${count(pending)} pending, ${count(assigned + running)} on nodes, ${count(succeeded)} succeeded, ${count(failed)} failed, ${count(cancelled)} cancelled`,
+        { tasks: view.tasks },
+      );
     }
     for (const notice of view.notices) if (!before.notices.includes(notice)) this.say('notice', `notice  ${notice}`, { notice });
   }
@@ -190,7 +237,9 @@ Kill a manager (kill -9 PID) and watch. Ctrl-C ends everything.
         this.say('uncleanEnd', `${child.name}: ${exitText(exit)}${child.lastWords()}`, { name: child.name, ...exit });
       }
     }
-    this.say('ended', `all ${counted(this.#workers.length + this.#managers.length, 'process', 'processes')} ended${clean ? '' : ', not all of them cleanly'}`, { clean });
+    this.say('ended', `all ${counted(this.#workers.length + this.#managers.length, 'process', 'processes')} ended${clean ? '' : ', not all of them cleanly'}`, {
+      clean,
+    });
     return clean;
   }
 }

@@ -50,11 +50,25 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage;
   if (!(error instanceof QuorateError)) return codeOf(error) === 'invalidConfig' ? EXIT.usage : EXIT.failed;
   switch (error.code) {
-    case 'invalidRequest': case 'bodyTooLarge': case 'unsupportedMediaType': return EXIT.usage;
-    case 'taskNotFound': case 'nodeNotFound': case 'routeNotFound': return EXIT.notFound;
-    case 'taskConflict': case 'taskFinished': case 'sessionSuperseded': return EXIT.conflict;
-    case 'noLeader': case 'shuttingDown': case 'outcomeUnknown': case 'overloaded': return EXIT.unreachable;
-    default: return EXIT.failed;
+    case 'invalidRequest':
+    case 'bodyTooLarge':
+    case 'unsupportedMediaType':
+      return EXIT.usage;
+    case 'taskNotFound':
+    case 'nodeNotFound':
+    case 'routeNotFound':
+      return EXIT.notFound;
+    case 'taskConflict':
+    case 'taskFinished':
+    case 'sessionSuperseded':
+      return EXIT.conflict;
+    case 'noLeader':
+    case 'shuttingDown':
+    case 'outcomeUnknown':
+    case 'overloaded':
+      return EXIT.unreachable;
+    default:
+      return EXIT.failed;
   }
 }
 

@@ -18,10 +18,13 @@ export const command = (): Command =>
 
 export function explanationText(explanation: Explanation): string {
   const parts = [`${explanation.id}  ${paintState(explanation.state)}\n${explanation.summary}`];
-  if (explanation.unblock.length > 0) parts.push(`${paint(process.stdout, 'bold', 'What would unblock it')}\n${explanation.unblock.map((line) => `  - ${line}`).join('\n')}`);
+  if (explanation.unblock.length > 0)
+    parts.push(`${paint(process.stdout, 'bold', 'What would unblock it')}\n${explanation.unblock.map((line) => `  - ${line}`).join('\n')}`);
   if (explanation.nodes.length > 0) {
     const rows = explanation.nodes.map(({ nodeId, fits, reasons }) => [
-      nodeId, fits ? paint(process.stdout, 'green', 'yes') : paint(process.stdout, 'yellow', 'no'), reasons.map(({ detail }) => detail).join('; '),
+      nodeId,
+      fits ? paint(process.stdout, 'green', 'yes') : paint(process.stdout, 'yellow', 'no'),
+      reasons.map(({ detail }) => detail).join('; '),
     ]);
     parts.push(table([{ title: 'NODE' }, { title: 'FITS' }, { title: 'WHY NOT', shrinks: true }], rows));
   }

@@ -1,5 +1,6 @@
 import { QuorateClient } from '../client/index.js';
 import { sleep, systemClock } from '../clock.js';
+import type { ClusterView } from '../protocol/schemas.js';
 import { asChild, Child, type Exit, exitText, type ManagerPlace, managerArgs, placeManagers } from './children.js';
 
 export interface LocalClusterOptions {
@@ -27,7 +28,8 @@ export class LocalCluster {
   readonly managers = new Map<number, Child>();
   readonly workers = new Map<string, Child>();
   readonly #options: LocalClusterOptions;
-  readonly #client: QuorateClient;
+  /** For looking; whoever works takes one of their own. */
+  readonly client: QuorateClient;
   /** Every process ever started, and whether we killed it ourselves. */
   readonly #all: Child[] = [];
   readonly #killed = new Set<Child>();
@@ -35,7 +37,7 @@ export class LocalCluster {
   private constructor(options: LocalClusterOptions, places: readonly ManagerPlace[]) {
     this.#options = options;
     this.places = places;
-    this.#client = new QuorateClient({ managers: this.addresses });
+    this.client = new QuorateClient({ managers: this.addresses });
   }
 
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
@@ -70,7 +72,15 @@ export class LocalCluster {
   }
 
   startWorker(node: string, args: readonly string[] = []): Child {
-    const child = this.#start(`worker ${node}`, ['worker', '--node', node, '--managers', this.addresses.join(','), ...(this.#options.workerArgs ?? []), ...args]);
+    const child = this.#start(`worker ${node}`, [
+      'worker',
+      '--node',
+      node,
+      '--managers',
+      this.addresses.join(','),
+      ...(this.#options.workerArgs ?? []),
+      ...args,
+    ]);
     this.workers.set(node, child);
     return child;
   }
@@ -91,16 +101,23 @@ export class LocalCluster {
     await child.kill();
   }
 
-  /** Who leads, as the cluster itself says. Waits for one. */
+  /** The cluster as its leader sees it, or null while no manager says of itself that it leads. */
+  async view(): Promise<ClusterView | null> {
+    const alive = this.places.filter(({ serverId }) => this.managers.get(serverId)?.alive === true);
+    const views = await Promise.all(alive.map(({ address }) => this.client.clusterOf(address).catch(() => null)));
+    const leaders = views.filter((view) => view?.role === 'leader') as ClusterView[];
+    // One that was just overthrown may not know yet: the higher term counts.
+    return leaders.sort((a, b) => b.term - a.term)[0] ?? null;
+  }
+
+  /** Who leads. Waits for it. */
   async leader(withinMs = READY_MS): Promise<number> {
     const untilMs = systemClock.nowMs() + withinMs;
     for (;;) {
-      const view = await this.#client.cluster().catch(() => null);
-      if (view?.role === 'leader') return view.serverId;
+      const view = await this.view();
+      if (view !== null) return view.serverId;
       this.assertNobodyDied();
-      if (systemClock.nowMs() > untilMs) {
-        throw new Error(`no leader within ${withinMs} ms; the last answer was ${view === null ? 'none' : `${view.role} of manager ${view.serverId} in term ${view.term}`}${this.lastWords()}`);
-      }
+      if (systemClock.nowMs() > untilMs) throw new Error(`no manager leads after ${withinMs} ms${this.lastWords()}`);
       await sleep(systemClock, 20);
     }
   }
@@ -112,19 +129,24 @@ export class LocalCluster {
   }
 
   lastWords(): string {
-    return this.#all.filter((child) => child.alive).map((child) => child.lastWords(2)).join('');
+    return this.#all
+      .filter((child) => child.alive)
+      .map((child) => child.lastWords(2))
+      .join('');
   }
 
   /** SIGTERM to all that are left, workers first. Those that did not end cleanly are named; a process we killed counts as clean. */
   async stop(): Promise<{ readonly name: string; readonly exit: Exit }[]> {
-    await this.#client.close();
+    await this.client.close();
     const unclean: { readonly name: string; readonly exit: Exit }[] = [];
     const managers = new Set(this.managers.values());
     for (const group of [this.#all.filter((child) => !managers.has(child)), [...managers]]) {
-      await Promise.all(group.map(async (child) => {
-        const { exit, clean } = await child.stop();
-        if (!clean && !this.#killed.has(child)) unclean.push({ name: child.name, exit });
-      }));
+      await Promise.all(
+        group.map(async (child) => {
+          const { exit, clean } = await child.stop();
+          if (!clean && !this.#killed.has(child)) unclean.push({ name: child.name, exit });
+        }),
+      );
     }
     return unclean;
   }

@@ -4,7 +4,11 @@ import { EXIT, EXIT_HELP, ExitWith, errorLine, exitCodeOf } from './exit.js';
 import { endQuietlyOnClosedPipe } from './output.js';
 import { packageVersion } from './package.js';
 
-interface Verb { readonly name: string; readonly summary: string; load(): Promise<{ command(): Command }> }
+interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<{ command(): Command }>;
+}
 
 /** Only the verb that was asked for is loaded: the others are a name and a line of help. */
 const VERBS: readonly Verb[] = [

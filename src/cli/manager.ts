@@ -7,7 +7,15 @@ import { EXIT, ExitWith, errorLine } from './exit.js';
 import { announce, stopWithin, untilStopped } from './lifetime.js';
 import { note } from './output.js';
 
-interface Flags { id: string; cluster: string; data: string; member: string[]; logLevel: 'debug' | 'info' | 'warn' | 'error'; json?: boolean; withParent?: boolean }
+interface Flags {
+  id: string;
+  cluster: string;
+  data: string;
+  member: string[];
+  logLevel: 'debug' | 'info' | 'warn' | 'error';
+  json?: boolean;
+  withParent?: boolean;
+}
 
 const STOP_MS = 15_000;
 
@@ -17,8 +25,14 @@ export const command = (): Command =>
     .addOption(new Option('--id <n>', 'its server id, one of those in --member').env('QUORATE_ID').makeOptionMandatory())
     .addOption(new Option('--cluster <name>', 'the cluster it belongs to').env('QUORATE_CLUSTER').default('quorate'))
     .addOption(new Option('--data <directory>', 'where its log and state live').env('QUORATE_DATA').makeOptionMandatory())
-    .addOption(new Option('--member <n=host:port,url>', 'a manager of the cluster: id=PEERHOST:PEERPORT,http://APIHOST:APIPORT; the same list on each, itself included').argParser(collect).makeOptionMandatory())
-    .addOption(new Option('--log-level <level>', 'what is logged on stderr').choices(['debug', 'info', 'warn', 'error']).env('QUORATE_LOG_LEVEL').default('info'))
+    .addOption(
+      new Option('--member <n=host:port,url>', 'a manager of the cluster: id=PEERHOST:PEERPORT,http://APIHOST:APIPORT; the same list on each, itself included')
+        .argParser(collect)
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'what is logged on stderr').choices(['debug', 'info', 'warn', 'error']).env('QUORATE_LOG_LEVEL').default('info'),
+    )
     .addOption(new Option('--json', 'what it says on stdout as JSON lines'))
     .addOption(new Option('--with-parent', 'stop when stdin ends').hideHelp())
     .addHelpText('after', '\nExample, a cluster of one:\n  quorate manager --id 1 --data ./data --member 1=127.0.0.1:7201,http://127.0.0.1:7101')

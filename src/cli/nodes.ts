@@ -19,7 +19,14 @@ export function command(): Command {
     });
   nodes.addCommand(change('drain', 'Give the node no new tasks; what runs there goes on.', (client, nodeId) => client.drain(nodeId), 'gets no new tasks'));
   nodes.addCommand(change('undrain', 'Give the node tasks again.', (client, nodeId) => client.undrain(nodeId), 'gets tasks again'));
-  nodes.addCommand(change('remove', 'Forget the node. What it runs is lost at once and tried elsewhere.', (client, nodeId) => client.removeNode(nodeId), 'is forgotten'));
+  nodes.addCommand(
+    change(
+      'remove',
+      'Forget the node. Its attempts are lost at once; their tasks go elsewhere.',
+      (client, nodeId) => client.removeNode(nodeId),
+      'is forgotten',
+    ),
+  );
   return nodes;
 }
 
@@ -49,4 +56,3 @@ function merged(self: Command): ClusterFlags {
   }
   return flags;
 }
-

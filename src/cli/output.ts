@@ -40,8 +40,18 @@ export function endQuietlyOnClosedPipe(): void {
 }
 
 const STATE_STYLE: Record<string, Style> = {
-  pending: 'yellow', assigned: 'cyan', running: 'blue', succeeded: 'green', failed: 'red', cancelled: 'gray',
-  ready: 'green', draining: 'yellow', lost: 'red', leader: 'green', follower: 'cyan', unreachable: 'red',
+  pending: 'yellow',
+  assigned: 'cyan',
+  running: 'blue',
+  succeeded: 'green',
+  failed: 'red',
+  cancelled: 'gray',
+  ready: 'green',
+  draining: 'yellow',
+  lost: 'red',
+  leader: 'green',
+  follower: 'cyan',
+  unreachable: 'red',
 };
 
 export const paintState = (state: string): string => {
@@ -70,4 +80,8 @@ export function memory(miB: number): string {
   return miB >= 1024 && miB % 256 === 0 ? `${miB / 1024} GiB` : `${count(miB)} MiB`;
 }
 
-export const time = (wallMs: number): string => new Date(wallMs).toISOString().replace('T', ' ').replace(/\.(\d{3})Z$/, '.$1Z');
+export const time = (wallMs: number): string =>
+  new Date(wallMs)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.(\d{3})Z$/, '.$1Z');

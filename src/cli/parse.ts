@@ -10,7 +10,8 @@ const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_00
 /** 250ms, 30s, 5m, 2h, 1d, 1m30s, or 0. Gives milliseconds. */
 export function durationMs(text: string, flag: string): number {
   if (text === '0') return 0;
-  if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) throw new UsageError(`${flag} ${text}: not a duration; write it with a unit, such as 250ms, 30s, 5m or 1h30m`);
+  if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text))
+    throw new UsageError(`${flag} ${text}: not a duration; write it with a unit, such as 250ms, 30s, 5m or 1h30m`);
   let total = 0;
   for (const [, amount, , unit] of text.matchAll(/(\d+(\.\d+)?)(ms|s|m|h|d)/g)) total += Number(amount) * (UNIT_MS[unit as string] as number);
   return Math.round(total);
@@ -51,7 +52,10 @@ export function constraint(text: string): Constraint {
   const words = text.trim();
   const set = /^(\S+?)\s+(in|not\s?in)\s+(.+)$/i.exec(words);
   if (set !== null) {
-    const values = (set[3] as string).split(',').map((value) => value.trim()).filter((value) => value !== '');
+    const values = (set[3] as string)
+      .split(',')
+      .map((value) => value.trim())
+      .filter((value) => value !== '');
     if (values.length > 0) return { label: set[1] as string, operator: (set[2] as string).toLowerCase() === 'in' ? 'in' : 'notIn', values };
   }
   const equal = /^([^\s!=]+)\s*(!?=)\s*([^\s=]+)$/.exec(words);
@@ -85,7 +89,10 @@ export function json(text: string, flag: string): unknown {
 
 /** URL,URL: base URLs of managers, without a slash at the end. */
 export function managerAddresses(text: string, flag: string): string[] {
-  const addresses = text.split(',').map((part) => part.trim()).filter((part) => part !== '');
+  const addresses = text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
   if (addresses.length === 0) throw new UsageError(`${flag}: name at least one manager, such as http://127.0.0.1:7101`);
   return addresses.map((address) => {
     const url = URL.canParse(address) ? new URL(address) : null;
@@ -98,8 +105,21 @@ export function managerAddresses(text: string, flag: string): string[] {
 
 /** The flags that describe a task, as commander gives them. */
 export interface TaskFlags {
-  id?: string; priority?: string; cpu?: string; memory?: string; slots?: string; constraint?: string[]; attempts?: string; backoff?: string; backoffMax?: string;
-  timeout?: string; grace?: string; env?: string[]; cwd?: string; handler?: string; input?: string;
+  id?: string;
+  priority?: string;
+  cpu?: string;
+  memory?: string;
+  slots?: string;
+  constraint?: string[];
+  attempts?: string;
+  backoff?: string;
+  backoffMax?: string;
+  timeout?: string;
+  grace?: string;
+  env?: string[];
+  cwd?: string;
+  handler?: string;
+  input?: string;
 }
 
 /** Everything but `run` and `id`: also what lines of --file get where they say nothing themselves. */

@@ -6,7 +6,11 @@ const SILENT_MS = 1000;
 const DRAW_MS = 100;
 const LINE_MS = 3000;
 
-export interface ProgressSnapshot { readonly done: number; readonly total: number | null; readonly note: string }
+export interface ProgressSnapshot {
+  readonly done: number;
+  readonly total: number | null;
+  readonly note: string;
+}
 
 /**
  * Shows how far long work is: a bar that redraws itself on a terminal, a line every few seconds otherwise, nothing for work under a

@@ -11,7 +11,9 @@ import { EXIT, ExitWith, errorLine } from './exit.js';
 import { duration, note, paint, printJson } from './output.js';
 import { type TaskFlags, taskRequest } from './parse.js';
 
-interface Flags extends ClusterFlags, TaskFlags { quiet?: boolean }
+interface Flags extends ClusterFlags, TaskFlags {
+  quiet?: boolean;
+}
 
 /** How often the task is looked at while it is followed: soon at first, then calmer. Milliseconds. */
 const LOOK_FIRST_MS = 100;
@@ -24,7 +26,7 @@ export const command = (): Command =>
     .argument('[command...]', 'the command and its arguments, best after --')
     .option('-q, --quiet', 'nothing on stderr but errors')
     .passThroughOptions()
-    .addHelpText('after', "\nCtrl-C cancels the task; a second one leaves at once.\nExample: quorate run --timeout 1m -- sha256sum /etc/hostname")
+    .addHelpText('after', '\nCtrl-C cancels the task; a second one leaves at once.\nExample: quorate run --timeout 1m -- sha256sum /etc/hostname')
     .action(async (argv: string[], flags: Flags) => {
       const request = taskRequest(flags, argv, uuidv7);
       const code = await withClient(flags, (client) => follow(client, request, flags)).catch((error: unknown) => {
@@ -52,7 +54,9 @@ async function follow(client: QuorateClient, request: ReturnType<typeof taskRequ
     if (flags.json === true) printJson(task);
     else printResult(task);
     const code = exitCodeOfTask(task);
-    say(`${task.id} ${task.state}${task.state === 'failed' ? ` (${failure(task)})` : ''} after ${duration((task.finishedAtMs ?? task.submittedAtMs) - task.submittedAtMs)}`);
+    say(
+      `${task.id} ${task.state}${task.state === 'failed' ? ` (${failure(task)})` : ''} after ${duration((task.finishedAtMs ?? task.submittedAtMs) - task.submittedAtMs)}`,
+    );
     return code;
   } catch (error) {
     if (leaving.gone.aborted) return EXIT.cancelled;
@@ -67,11 +71,16 @@ function cancelOnSignal(client: QuorateClient, taskId: string, say: (line: strin
   const gone = new AbortController();
   let asked = false;
   const onSignal = (): void => {
-    if (asked) return gone.abort();
+    if (asked) {
+      gone.abort();
+      return;
+    }
     asked = true;
     say('cancelling (Ctrl-C again to leave at once)');
     client.cancel(taskId, 'cancelled from the command line').then(
-      (task) => { systemClock.after(task.graceMs + CANCEL_EXTRA_MS, () => gone.abort()); },
+      (task) => {
+        systemClock.after(task.graceMs + CANCEL_EXTRA_MS, () => gone.abort());
+      },
       (error: unknown) => {
         // Already finished: waitFor is about to say so.
         if (error instanceof QuorateError && error.code === 'taskFinished') return;
@@ -81,13 +90,25 @@ function cancelOnSignal(client: QuorateClient, taskId: string, say: (line: strin
     );
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-  return { gone: gone.signal, stop: () => { process.off('SIGINT', onSignal).off('SIGTERM', onSignal); } };
+  return {
+    gone: gone.signal,
+    stop: () => {
+      process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    },
+  };
 }
 
 /** Says each change of state until `ended` settles. Looking may fail during a failover: it only narrates. */
 async function narrate(client: QuorateClient, taskId: string, ended: Promise<unknown>, say: (line: string) => void): Promise<void> {
   let over = false;
-  const done = ended.then(() => { over = true; }, () => { over = true; });
+  const done = ended.then(
+    () => {
+      over = true;
+    },
+    () => {
+      over = true;
+    },
+  );
   let last = '';
   for (let waitMs = LOOK_FIRST_MS; !over; waitMs = Math.min(waitMs * 1.5, LOOK_MOST_MS)) {
     await Promise.race([done, sleep(systemClock, waitMs)]);
@@ -100,12 +121,12 @@ async function narrate(client: QuorateClient, taskId: string, ended: Promise<unk
 }
 
 export function situation(task: TaskView): string {
-  const where = `on ${task.nodeId ?? '?'} (try ${task.attempt} of ${task.attemptsMax}, epoch ${task.epoch})`;
+  const where = `on ${task.nodeId ?? '?'} (attempt ${task.attempt} of ${task.attemptsMax}, epoch ${task.epoch})`;
   if (task.state === 'assigned') return `${task.id} assigned ${where}`;
   if (task.state === 'running') return `${task.id} running ${where}${task.progress === null ? '' : ` ${progressText(task.progress)}`}`;
   const before = task.attempts.at(-1);
   if (before === undefined || before.end === null) return `${task.id} pending; 'quorate explain ${task.id}' tells why`;
-  return `${task.id} pending again: try ${before.attempt} ended as ${before.end}${before.reason === null ? '' : ` (${before.reason})`}`;
+  return `${task.id} pending again: attempt ${before.attempt} ended as ${before.end}${before.reason === null ? '' : ` (${before.reason})`}`;
 }
 
 function printResult(task: TaskView): void {

@@ -6,22 +6,22 @@ import { defineHandlers } from '../worker/index.js';
 /** What the workers of `quorate dev` can do, to try things out: also an example of a handlers module. */
 export default defineHandlers({
   /** Gives its input back. */
-  echo: async (input) => input,
+  echo: async (input: unknown) => input,
 
   /** {ms}: waits, telling how far it is. */
-  sleep: async (input, { signal, progress }) => {
-    const ms = Number((input as { readonly ms?: unknown } | null)?.ms ?? 1000);
+  sleep: async (input: { readonly ms?: number } | null, { signal, progress }) => {
+    const ms = input?.ms ?? 1000;
     const steps = Math.max(1, Math.min(20, Math.floor(ms / 250)));
     for (let step = 0; step < steps; step += 1) {
       await pause(ms / steps, undefined, { signal });
-      progress({ fraction: (step + 1) / steps, message: null });
+      progress((step + 1) / steps);
     }
     return { slept: ms };
   },
 
   /** {path}: the SHA-256 of a file on the worker's machine. */
-  sha256: async (input, { signal }) => {
-    const path = (input as { readonly path?: unknown } | null)?.path;
+  sha256: async (input: { readonly path?: unknown } | null, { signal }) => {
+    const path = input?.path;
     if (typeof path !== 'string') throw new TypeError('sha256 needs {"path":"..."}');
     const hash = createHash('sha256');
     for await (const chunk of createReadStream(path, { signal })) hash.update(chunk as Uint8Array);
@@ -29,8 +29,8 @@ export default defineHandlers({
   },
 
   /** {times}: fails as often, then succeeds: for trying --attempts. */
-  flaky: async (input, { attempt }) => {
-    const times = Number((input as { readonly times?: unknown } | null)?.times ?? 1);
+  flaky: async (input: { readonly times?: number } | null, { attempt }) => {
+    const times = input?.times ?? 1;
     if (attempt <= times) throw new Error(`attempt ${attempt} fails, as asked`);
     return { succeededAt: attempt };
   },

@@ -8,7 +8,11 @@ import { count, note, paint, paintState, print, printJson } from './output.js';
 import { managerAddresses } from './parse.js';
 import { fields, table } from './table.js';
 
-interface Seen { readonly address: string; readonly view: ClusterView | null; readonly error: string | null }
+interface Seen {
+  readonly address: string;
+  readonly view: ClusterView | null;
+  readonly error: string | null;
+}
 
 export const command = (): Command =>
   clusterVerb('status', 'Ask every manager how it sees the cluster. Exits 3 when none leads.').action(async (flags: ClusterFlags) => {
@@ -22,7 +26,9 @@ export const command = (): Command =>
       }
       if (best === null) {
         const first = seen[0];
-        note(`error [noLeader]: no manager answered at ${seen.map(({ address }) => address).join(', ')} (${first?.error ?? 'no address'}); start one, or name others with --managers`);
+        note(
+          `error [noLeader]: no manager answered at ${seen.map(({ address }) => address).join(', ')} (${first?.error ?? 'no address'}); start one, or name others with --managers`,
+        );
         throw new ExitWith(EXIT.unreachable);
       }
       if (!seen.some(({ view }) => view?.role === 'leader')) {
@@ -57,11 +63,13 @@ async function askAll(client: QuorateClient, known: readonly string[]): Promise<
 function bestView(seen: readonly Seen[]): ClusterView | null {
   const rank = (view: ClusterView): number[] => [view.role === 'leader' ? 1 : 0, view.term, view.revision];
   const views = seen.flatMap(({ view }) => (view === null ? [] : [view]));
-  return views.sort((a, b) => {
-    const [left, right] = [rank(a), rank(b)];
-    for (const [at, value] of left.entries()) if (value !== right[at]) return (right[at] as number) - value;
-    return 0;
-  })[0] ?? null;
+  return (
+    views.sort((a, b) => {
+      const [left, right] = [rank(a), rank(b)];
+      for (const [at, value] of left.entries()) if (value !== right[at]) return (right[at] as number) - value;
+      return 0;
+    })[0] ?? null
+  );
 }
 
 function statusText(best: ClusterView, seen: readonly Seen[]): string {
@@ -71,14 +79,33 @@ function statusText(best: ClusterView, seen: readonly Seen[]): string {
     const its = reached.get(member.serverId)?.view ?? null;
     if (its === null) return [String(member.serverId), member.address, paintState('unreachable'), '-', '-', '-', '-'];
     const behind = best.commit - its.revision;
-    return [String(member.serverId), member.address, paintState(its.role), count(its.term), count(its.commit), count(its.revision), behind <= 0 ? '0' : count(behind)];
+    return [
+      String(member.serverId),
+      member.address,
+      paintState(its.role),
+      count(its.term),
+      count(its.commit),
+      count(its.revision),
+      behind <= 0 ? '0' : count(behind),
+    ];
   });
   const parts = [
-    fields([['cluster', best.clusterId], ['leader', leader], ['tasks', taskCounts(best.tasks)], ['nodes', nodeCounts(best.nodes)], ['version', best.version]]),
+    fields([
+      ['cluster', best.clusterId],
+      ['leader', leader],
+      ['tasks', taskCounts(best.tasks)],
+      ['nodes', nodeCounts(best.nodes)],
+      ['version', best.version],
+    ]),
     table(
       [
-        { title: 'MANAGER', align: 'right' }, { title: 'ADDRESS', shrinks: true }, { title: 'ROLE' }, { title: 'TERM', align: 'right' }, { title: 'COMMIT', align: 'right' },
-        { title: 'REVISION', align: 'right' }, { title: 'BEHIND', align: 'right' },
+        { title: 'MANAGER', align: 'right' },
+        { title: 'ADDRESS', shrinks: true },
+        { title: 'ROLE' },
+        { title: 'TERM', align: 'right' },
+        { title: 'COMMIT', align: 'right' },
+        { title: 'REVISION', align: 'right' },
+        { title: 'BEHIND', align: 'right' },
       ],
       rows,
     ),

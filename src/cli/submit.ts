@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import type { QuorateClient } from '../client/index.js';
-import type { SubmitResult, TaskRequest, TaskView } from '../protocol/schemas.js';
+import type { TaskRequest, TaskView } from '../protocol/schemas.js';
 import { addTaskOptions, type ClusterFlags, clusterVerb, withClient } from './command.js';
 import { EXIT, ExitWith, errorLine, exitCodeOf, UsageError } from './exit.js';
 import { uuidv7 } from './ids.js';
@@ -10,7 +10,10 @@ import { count, counted, note, paintState, print, printJson } from './output.js'
 import { id, type TaskFlags, taskDefaults, taskRequest } from './parse.js';
 import { ProgressBar } from './progress.js';
 
-interface Flags extends ClusterFlags, TaskFlags { file?: string; wait?: boolean }
+interface Flags extends ClusterFlags, TaskFlags {
+  file?: string;
+  wait?: boolean;
+}
 type Named = TaskRequest & { id: string };
 
 /** One request carries at most so many tasks and about so many bytes; so many requests are under way at once. */
@@ -23,15 +26,24 @@ const WAITS_AT_ONCE = 64;
 const REFUSALS_SHOWN = 20;
 
 export const command = (): Command =>
-  addTaskOptions(clusterVerb('submit', 'Submit one task (a command after --, or a --handler), or many from a file of JSON lines. Answered when the cluster holds them durably.'))
+  addTaskOptions(
+    clusterVerb(
+      'submit',
+      'Submit one task (a command after --, or a --handler), or many from a file of JSON lines. Answered when the cluster holds them durably.',
+    ),
+  )
     .argument('[command...]', 'the command and its arguments, best after --')
     .option('--file <path>', 'one task as JSON a line, as POST /v1/tasks takes it; - reads stdin; flags are defaults for what a line does not say')
     .option('--wait', 'wait until the tasks are finished; exits 1 if one did not succeed')
     .passThroughOptions()
-    .addHelpText('after', "\nExamples:\n  quorate submit -- sha256sum /etc/hostname\n  quorate submit --handler sha256 --input '{\"path\":\"/etc/hostname\"}' --wait\n  quorate submit --file tasks.ndjson")
+    .addHelpText(
+      'after',
+      '\nExamples:\n  quorate submit -- sha256sum /etc/hostname\n  quorate submit --handler sha256 --input \'{"path":"/etc/hostname"}\' --wait\n  quorate submit --file tasks.ndjson',
+    )
     .action(async (argv: string[], flags: Flags) => {
       if (flags.file === undefined) return submitOne(taskRequest(flags, argv, uuidv7), flags);
-      for (const name of ['id', 'handler', 'input', 'cwd'] as const) if (flags[name] !== undefined) throw new UsageError(`--${name} is for one task: in --file each line says its own`);
+      for (const name of ['id', 'handler', 'input', 'cwd'] as const)
+        if (flags[name] !== undefined) throw new UsageError(`--${name} is for one task: in --file each line says its own`);
       if (argv.length > 0) throw new UsageError('--file and a command were given: name one of them');
       return submitFile(flags.file, flags);
     });
@@ -52,7 +64,14 @@ async function submitOne(request: Named, flags: Flags): Promise<void> {
   });
 }
 
-interface Tally { read: number; accepted: number; existing: number; refused: number; finished: number; unsuccessful: number }
+interface Tally {
+  read: number;
+  accepted: number;
+  existing: number;
+  refused: number;
+  finished: number;
+  unsuccessful: number;
+}
 
 async function submitFile(path: string, flags: Flags): Promise<void> {
   const tally: Tally = { read: 0, accepted: 0, existing: 0, refused: 0, finished: 0, unsuccessful: 0 };
@@ -61,7 +80,11 @@ async function submitFile(path: string, flags: Flags): Promise<void> {
     if (tally.refused <= REFUSALS_SHOWN) bar.say(errorLine(error).replace(/: /, `: line ${line}: `));
     if (tally.refused === REFUSALS_SHOWN + 1) bar.say('further refusals are only counted');
   };
-  const bar = new ProgressBar('submitted', () => ({ done: tally.accepted + tally.existing, total: null, note: tally.refused === 0 ? '' : `${count(tally.refused)} refused` }));
+  const bar = new ProgressBar('submitted', () => ({
+    done: tally.accepted + tally.existing,
+    total: null,
+    note: tally.refused === 0 ? '' : `${count(tally.refused)} refused`,
+  }));
   let failure: unknown = null;
   try {
     await withClient(flags, async (client) => {
@@ -69,7 +92,11 @@ async function submitFile(path: string, flags: Flags): Promise<void> {
       const underWay = new Set<Promise<void>>();
       try {
         for await (const portion of portions(path, taskDefaults(flags), tally, refuse)) {
-          const sent = send(client, portion, tally, refuse, flags, ids).catch((error: unknown) => { failure ??= error; }).finally(() => underWay.delete(sent));
+          const sent = send(client, portion, tally, refuse, flags, ids)
+            .catch((error: unknown) => {
+              failure ??= error;
+            })
+            .finally(() => underWay.delete(sent));
           underWay.add(sent);
           if (underWay.size >= PORTIONS_AT_ONCE) await Promise.race(underWay);
           if (failure !== null) break;
@@ -83,7 +110,9 @@ async function submitFile(path: string, flags: Flags): Promise<void> {
     bar.stop();
   }
   const waited = flags.wait === true && failure === null ? `, ${count(tally.finished)} finished, ${count(tally.unsuccessful)} of them without success` : '';
-  note(`${counted(tally.read, 'line')} read, ${counted(tally.accepted, 'task')} submitted, ${count(tally.existing)} known before, ${count(tally.refused)} refused${waited}`);
+  note(
+    `${counted(tally.read, 'line')} read, ${counted(tally.accepted, 'task')} submitted, ${count(tally.existing)} known before, ${count(tally.refused)} refused${waited}`,
+  );
   if (failure !== null) {
     note(errorLine(failure));
     if (exitCodeOf(failure) === EXIT.unreachable) note('give the lines ids of their own, and the same file again is safe');
@@ -92,13 +121,21 @@ async function submitFile(path: string, flags: Flags): Promise<void> {
   if (tally.refused > 0 || tally.unsuccessful > 0) throw new ExitWith(EXIT.failed);
 }
 
-interface Line { readonly number: number; readonly task: Named }
+interface Line {
+  readonly number: number;
+  readonly task: Named;
+}
 
 /** Reads the file as it is sent: a file larger than memory is fine. Lines that are no task are refused here, with their number. */
-async function* portions(path: string, defaults: Omit<TaskRequest, 'run' | 'id'>, tally: Tally, refuse: (line: number, error: unknown) => void): AsyncGenerator<Line[]> {
+async function* portions(
+  path: string,
+  defaults: Omit<TaskRequest, 'run' | 'id'>,
+  tally: Tally,
+  refuse: (line: number, error: unknown) => void,
+): AsyncGenerator<Line[]> {
   const source = path === '-' ? process.stdin : createReadStream(path);
   const opened = new Promise<never>((_, reject) => {
-    source.once('error', (error) => reject(new UsageError(`--file ${path}: ${error.message}`)));
+    source.once('error', (error: Error) => reject(new UsageError(`--file ${path}: ${error.message}`)));
   });
   opened.catch(() => {});
   let portion: Line[] = [];
@@ -141,22 +178,15 @@ export function taskOfLine(text: string, defaults: Omit<TaskRequest, 'run' | 'id
   return { ...defaults, ...task, id: task.id === undefined ? uuidv7() : id(task.id, 'id') };
 }
 
-async function send(client: QuorateClient, portion: readonly Line[], tally: Tally, refuse: (line: number, error: unknown) => void, flags: Flags, ids: string[]): Promise<void> {
-  let results: readonly SubmitResult[];
-  try {
-    results = await client.submitMany(portion.map(({ task }) => task));
-  } catch (error) {
-    // One line that does not fit the schema refuses its whole request: one by one then, so that each line gets its own answer.
-    if (exitCodeOf(error) !== EXIT.usage || portion.length === 1) {
-      if (exitCodeOf(error) !== EXIT.usage) throw error;
-      refuse(portion[0]?.number ?? 0, error);
-      return;
-    }
-    const half = portion.length >> 1;
-    await send(client, portion.slice(0, half), tally, refuse, flags, ids);
-    await send(client, portion.slice(half), tally, refuse, flags, ids);
-    return;
-  }
+async function send(
+  client: QuorateClient,
+  portion: readonly Line[],
+  tally: Tally,
+  refuse: (line: number, error: unknown) => void,
+  flags: Flags,
+  ids: string[],
+): Promise<void> {
+  const results = await client.submitMany(portion.map(({ task }) => task));
   for (const [at, result] of results.entries()) {
     if (result.error !== null) {
       refuse(portion[at]?.number ?? 0, Object.assign(new Error(`${result.id}: ${result.error.detail}`), { code: result.error.code }));
@@ -171,7 +201,11 @@ async function send(client: QuorateClient, portion: readonly Line[], tally: Tall
 }
 
 async function waitForAll(client: QuorateClient, ids: readonly string[], tally: Tally, flags: Flags): Promise<void> {
-  const bar = new ProgressBar('finished', () => ({ done: tally.finished, total: ids.length, note: tally.unsuccessful === 0 ? '' : `${count(tally.unsuccessful)} without success` }));
+  const bar = new ProgressBar('finished', () => ({
+    done: tally.finished,
+    total: ids.length,
+    note: tally.unsuccessful === 0 ? '' : `${count(tally.unsuccessful)} without success`,
+  }));
   let next = 0;
   const one = async (): Promise<void> => {
     for (let taskId = ids[next++]; taskId !== undefined; taskId = ids[next++]) {

@@ -2,8 +2,21 @@ import Table from 'cli-table3';
 import { columns, paint } from './output.js';
 
 const PLAIN = {
-  top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '',
-  left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ',
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
 };
 
 export interface Column {
@@ -20,11 +33,21 @@ export function table(heads: readonly Column[], rows: readonly (readonly string[
   const shrinking = heads.findIndex((head) => head.shrinks === true);
   if (over > 0 && shrinking >= 0) widths[shrinking] = Math.max(8, (widths[shrinking] as number) - over);
   const drawn = new Table({
-    chars: PLAIN, style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0, compact: true },
-    colWidths: widths, colAligns: heads.map((head) => head.align ?? 'left'), wordWrap: false,
+    chars: PLAIN,
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0, compact: true },
+    colWidths: widths,
+    colAligns: heads.map((head) => head.align ?? 'left'),
+    wordWrap: false,
   });
-  drawn.push(heads.map((head) => paint(process.stdout, 'bold', head.title)), ...rows.map((row) => row.map((cell, at) => cut(cell, widths[at] as number))));
-  return drawn.toString().split('\n').map((line) => line.trimEnd()).join('\n');
+  drawn.push(
+    heads.map((head) => paint(process.stdout, 'bold', head.title)),
+    ...rows.map((row) => row.map((cell, at) => cut(cell, widths[at] as number))),
+  );
+  return drawn
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
 }
 
 /** `name: value` lines with the values in one column. */

@@ -6,7 +6,11 @@ import { taskDetail, taskTable } from './describe.js';
 import { id, integer } from './parse.js';
 import { note, print, printJson } from './output.js';
 
-interface Flags extends ClusterFlags { state?: TaskView['state']; node?: string; limit: string }
+interface Flags extends ClusterFlags {
+  state?: TaskView['state'];
+  node?: string;
+  limit: string;
+}
 
 export const command = (): Command =>
   clusterVerb('tasks', 'List tasks (those alive first, then finished ones, newest first), or show one with its attempts and output.')
@@ -23,7 +27,10 @@ export const command = (): Command =>
           return;
         }
         const most = integer(flags.limit, '--limit', 0, 1_000_000_000);
-        const filter = { ...(flags.state === undefined ? {} : { state: flags.state }), ...(flags.node === undefined ? {} : { nodeId: id(flags.node, '--node') }) };
+        const filter = {
+          ...(flags.state === undefined ? {} : { state: flags.state }),
+          ...(flags.node === undefined ? {} : { nodeId: id(flags.node, '--node') }),
+        };
         const found: TaskView[] = [];
         let shown = 0;
         let more = false;

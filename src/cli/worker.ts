@@ -12,8 +12,18 @@ import { note } from './output.js';
 import { cpuMillis, durationMs, id, integer, managerAddresses, memoryMiB, pairs } from './parse.js';
 
 interface Flags {
-  managers: string; node?: string; label?: string[]; cpu?: string; memory?: string; slots: string; handlers?: string; exec: boolean; grace: string;
-  logLevel: 'debug' | 'info' | 'warn' | 'error'; json?: boolean; withParent?: boolean;
+  managers: string;
+  node?: string;
+  label?: string[];
+  cpu?: string;
+  memory?: string;
+  slots: string;
+  handlers?: string;
+  exec: boolean;
+  grace: string;
+  logLevel: 'debug' | 'info' | 'warn' | 'error';
+  json?: boolean;
+  withParent?: boolean;
 }
 
 /** Beyond the grace of its tasks. Milliseconds. */
@@ -31,7 +41,9 @@ export const command = (): Command =>
     .option('--handlers <file>', 'a module whose default export is defineHandlers({...}) of quorate/worker')
     .option('--no-exec', 'run no commands, only handlers')
     .option('--grace <duration>', 'when it is stopped: how long its tasks may take to end', '10s')
-    .addOption(new Option('--log-level <level>', 'what is logged on stderr').choices(['debug', 'info', 'warn', 'error']).env('QUORATE_LOG_LEVEL').default('info'))
+    .addOption(
+      new Option('--log-level <level>', 'what is logged on stderr').choices(['debug', 'info', 'warn', 'error']).env('QUORATE_LOG_LEVEL').default('info'),
+    )
     .addOption(new Option('--json', 'what it says on stdout as JSON lines'))
     .addOption(new Option('--with-parent', 'stop when stdin ends').hideHelp())
     .action(async (flags: Flags) => {
@@ -58,7 +70,11 @@ export const command = (): Command =>
       const first = await Promise.race([started, stopped, worker.failed]);
       if (first === 'started') {
         const able = [...(flags.exec ? ['commands'] : []), ...Object.keys(handlers ?? {})].join(', ');
-        announce(flags.json === true, { event: 'ready', node, handlers: Object.keys(handlers ?? {}), exec: flags.exec, pid: process.pid }, `worker ${node} is registered (runs ${able || 'nothing'})`);
+        announce(
+          flags.json === true,
+          { event: 'ready', node, handlers: Object.keys(handlers ?? {}), exec: flags.exec, pid: process.pid },
+          `worker ${node} is registered (runs ${able || 'nothing'})`,
+        );
       }
       const why = first === 'started' ? await Promise.race([stopped, worker.failed]) : first;
       stopWithin(graceMs + STOP_EXTRA_MS, `worker ${node}`);

@@ -11,28 +11,89 @@ const NOW_MS = Date.UTC(2026, 0, 2, 3, 4, 5);
 
 function task(change: Partial<TaskView> = {}): TaskView {
   return {
-    id: 'job-1', state: 'running', run: { type: 'exec', argv: ['sha256sum', 'a file'], env: {}, cwd: null }, priority: 0, resources: { cpuMillis: 500, memoryMiB: 64, slots: 1 },
-    constraints: [{ label: 'zone', operator: 'in', values: ['a', 'b'] }], attempt: 1, attemptsMax: 3, epoch: 7, nodeId: 'n1', cancelRequested: false, backoffMs: 0, backoffMaxMs: 0,
-    timeoutMs: 0, graceMs: 1000, notBeforeMs: 0, submittedAtMs: NOW_MS - 5000, finishedAtMs: null, revision: 9, submittedRevision: 8, progress: null, attempts: [], result: null, ...change,
+    id: 'job-1',
+    state: 'running',
+    run: { type: 'exec', argv: ['sha256sum', 'a file'], env: {}, cwd: null },
+    priority: 0,
+    resources: { cpuMillis: 500, memoryMiB: 64, slots: 1 },
+    constraints: [{ label: 'zone', operator: 'in', values: ['a', 'b'] }],
+    attempt: 1,
+    attemptsMax: 3,
+    epoch: 7,
+    nodeId: 'n1',
+    cancelRequested: false,
+    backoffMs: 0,
+    backoffMaxMs: 0,
+    timeoutMs: 0,
+    graceMs: 1000,
+    notBeforeMs: 0,
+    submittedAtMs: NOW_MS - 5000,
+    finishedAtMs: null,
+    revision: 9,
+    submittedRevision: 8,
+    progress: null,
+    attempts: [],
+    result: null,
+    ...change,
   };
 }
-const result = (change: Partial<NonNullable<TaskView['result']>>): NonNullable<TaskView['result']> => ({ exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: null, ...change });
+const result = (change: Partial<NonNullable<TaskView['result']>>): NonNullable<TaskView['result']> => ({
+  exitCode: null,
+  signal: null,
+  output: '',
+  outputTruncated: false,
+  value: null,
+  error: null,
+  ...change,
+});
 const attempt = (end: 'failed' | 'timedOut' | 'lost' | 'succeeded', reason: string | null = null): TaskView['attempts'][number] => ({
-  attempt: 1, epoch: 7, nodeId: 'n1', assignedAtMs: NOW_MS - 4000, startedAtMs: NOW_MS - 3900, endedAtMs: NOW_MS - 1000, end, reason,
+  attempt: 1,
+  epoch: 7,
+  nodeId: 'n1',
+  assignedAtMs: NOW_MS - 4000,
+  startedAtMs: NOW_MS - 3900,
+  endedAtMs: NOW_MS - 1000,
+  end,
+  reason,
 });
 
 t.test('a table is aligned, cut to the terminal, and carries no control characters', async (t) => {
   const heads = [{ title: 'ID' }, { title: 'N', align: 'right' as const }, { title: 'TEXT', shrinks: true }];
-  t.equal(table(heads, [['a', '1', 'short'], ['bbb', '22', 'x']]), ['ID    N  TEXT', 'a     1  short', 'bbb  22  x'].join('\n'));
+  t.equal(
+    table(heads, [
+      ['a', '1', 'short'],
+      ['bbb', '22', 'x'],
+    ]),
+    ['ID    N  TEXT', 'a     1  short', 'bbb  22  x'].join('\n'),
+  );
   const narrow = table(heads, [['a', '1', 'x'.repeat(100)]], 30).split('\n');
-  t.ok(narrow.every((line) => line.length <= 30), narrow.join('|'));
+  t.ok(
+    narrow.every((line) => line.length <= 30),
+    narrow.join('|'),
+  );
   t.match(narrow[1], /…$/);
-  t.notMatch(table(heads, [['a', '1', 'bell\u0007 clear\u001b[2J']]), /\u0007|\u001b\[2J/);
-  t.equal(fields([['a', '1'], ['long', '2']]), 'a     1\nlong  2');
+  const hostile = table(heads, [['a', '1', 'bell\u0007 clear\u001b[2J']]);
+  t.notOk(hostile.includes('\u0007') || hostile.includes('\u001b[2J'), hostile);
+  t.equal(
+    fields([
+      ['a', '1'],
+      ['long', '2'],
+    ]),
+    'a     1\nlong  2',
+  );
 });
 
 t.test('numbers and times as people read them', async (t) => {
-  t.strictSame([0, 240, 1500, 14_000, 119_000, 180_000, 7_200_000, 200_000_000].map(duration), ['0.00 s', '0.24 s', '1.5 s', '14 s', '119 s', '3 min', '2 h', '2 d']);
+  t.strictSame([0, 240, 1500, 14_000, 119_000, 180_000, 7_200_000, 200_000_000].map(duration), [
+    '0.00 s',
+    '0.24 s',
+    '1.5 s',
+    '14 s',
+    '119 s',
+    '3 min',
+    '2 h',
+    '2 d',
+  ]);
   t.strictSame([count(1234567), counted(1, 'task'), counted(2, 'task'), counted(2, 'process', 'processes')], ['1,234,567', '1 task', '2 tasks', '2 processes']);
 });
 
@@ -42,16 +103,30 @@ t.test('progress: a bar with a width, words without', async (t) => {
   const line = progressLine('submitted', half, 2000, 60);
   t.match(line, /^submitted \[#{13,15}-{13,15}\] 50\/100 50% {2}2\.0 s$/);
   t.ok(line.length < 60);
-  for (const width of [1, 10, 20, 40, 80, 200]) t.ok(progressLine('submitted', { done: 5_000_000, total: 10_000_000, note: 'a long note' }, 1e6, width).length < Math.max(width, 1) + 1, `width ${width}`);
+  for (const width of [1, 10, 20, 40, 80, 200])
+    t.ok(progressLine('submitted', { done: 5_000_000, total: 10_000_000, note: 'a long note' }, 1e6, width).length < Math.max(width, 1) + 1, `width ${width}`);
   t.equal(progressLine('read', { done: 7, total: null, note: '2 refused' }, 1000, null), 'read: 7  1.0 s  2 refused');
 });
 
 t.test('tasks for people', async (t) => {
   t.equal(runText({ type: 'exec', argv: ['sh', '-c', "echo 'x'"] }), "sh -c 'echo '\\''x'\\'''");
   t.equal(runText({ type: 'handler', name: 'resize', input: { w: 1 } }), 'resize {"w":1}');
-  t.strictSame([{ label: 'z', operator: 'notIn', values: ['a'] }, { label: 'g', operator: 'exists', values: [] }, { label: 'g', operator: 'notExists', values: [] }].map(constraintText), ['z notin a', 'g', '!g']);
-  t.equal(taskTable([task()], NOW_MS), ['ID     STATE    NODE  TRY  EPOCH    AGE  RUN', "job-1  running  n1    1/3      7  5.0 s  sha256sum 'a file'"].join('\n'));
-  const detail = taskDetail(task({ state: 'failed', finishedAtMs: NOW_MS, attempts: [attempt('failed', 'exit code 3')], result: result({ exitCode: 3, output: 'no such file\n' }) }), NOW_MS);
+  t.strictSame(
+    [
+      { label: 'z', operator: 'notIn', values: ['a'] },
+      { label: 'g', operator: 'exists', values: [] },
+      { label: 'g', operator: 'notExists', values: [] },
+    ].map(constraintText),
+    ['z notin a', 'g', '!g'],
+  );
+  t.equal(
+    taskTable([task()], NOW_MS),
+    ['ID     STATE    NODE  ATTEMPT  EPOCH    AGE  RUN', "job-1  running  n1        1/3      7  5.0 s  sha256sum 'a file'"].join('\n'),
+  );
+  const detail = taskDetail(
+    task({ state: 'failed', finishedAtMs: NOW_MS, attempts: [attempt('failed', 'exit code 3')], result: result({ exitCode: 3, output: 'no such file\n' }) }),
+    NOW_MS,
+  );
   t.match(detail, /exit code {2,}3\n/);
   t.match(detail, /constraints +zone in a,b/);
   t.match(detail, /1 +7 +n1 +failed +3\.0 s +exit code 3/);
@@ -59,10 +134,13 @@ t.test('tasks for people', async (t) => {
 });
 
 t.test('run follows a task in words', async (t) => {
-  t.equal(situation(task()), 'job-1 running on n1 (try 1 of 3, epoch 7)');
-  t.equal(situation(task({ progress: { fraction: 0.5, message: 'half way' } })), 'job-1 running on n1 (try 1 of 3, epoch 7) 50% half way');
+  t.equal(situation(task()), 'job-1 running on n1 (attempt 1 of 3, epoch 7)');
+  t.equal(situation(task({ progress: { fraction: 0.5, message: 'half way' } })), 'job-1 running on n1 (attempt 1 of 3, epoch 7) 50% half way');
   t.match(situation(task({ state: 'pending', nodeId: null, epoch: 0, attempt: 0 })), /pending; 'quorate explain job-1' tells why/);
-  t.equal(situation(task({ state: 'pending', attempts: [attempt('lost', 'node n1 was lost')] })), 'job-1 pending again: try 1 ended as lost (node n1 was lost)');
+  t.equal(
+    situation(task({ state: 'pending', attempts: [attempt('lost', 'node n1 was lost')] })),
+    'job-1 pending again: attempt 1 ended as lost (node n1 was lost)',
+  );
 });
 
 t.test("run exits with its task's code", async (t) => {
@@ -78,7 +156,13 @@ t.test("run exits with its task's code", async (t) => {
 });
 
 t.test('a line of --file', async (t) => {
-  t.strictSame(taskOfLine('{"id":"a","run":{"type":"exec","argv":["true"]},"priority":3}', { priority: 1, attemptsMax: 2 }), { id: 'a', run: { type: 'exec', argv: ['true'] }, priority: 3, attemptsMax: 2 });
+  t.strictSame(taskOfLine('{"id":"a","run":{"type":"exec","argv":["true"]},"priority":3}', { priority: 1, attemptsMax: 2 }), {
+    id: 'a',
+    run: { type: 'exec', argv: ['true'] },
+    priority: 3,
+    attemptsMax: 2,
+  });
   t.match(taskOfLine('{"run":{"type":"handler","name":"x"}}', {}).id, /^[0-9a-f-]{36}$/, 'gets an id of its own, so that sending it again is safe');
-  for (const text of ['', '{', '[]', '1', 'null', '{}', '{"id":"a b","run":{}}']) t.throws(() => taskOfLine(text, {}), { name: 'UsageError' }, JSON.stringify(text));
+  for (const text of ['', '{', '[]', '1', 'null', '{}', '{"id":"a b","run":{}}'])
+    t.throws(() => taskOfLine(text, {}), { name: 'UsageError' }, JSON.stringify(text));
 });

@@ -1,0 +1,191 @@
+import type { Message } from '../../../raft/message.js';
+import type { Batch } from '../../../storage/storage.js';
+import { fail } from '../failure.js';
+import { type DiskRecord, type Mark, markOf } from '../tap.js';
+
+/** What the checker wants to know of a manager; the core's own Status has it. */
+export interface Observed {
+  readonly role: string;
+  readonly term: number;
+  readonly commit: number;
+  readonly lastIndex: number;
+  /** Where the state machine stands. */
+  readonly revision: number;
+}
+
+interface Member {
+  readonly id: number;
+  readonly disk: DiskRecord;
+  boot: number;
+  /** Of this boot. */
+  term: number;
+  commit: number;
+  revision: number;
+  ledTerm: number;
+}
+
+/** Figure 3 of the paper, looked at from outside: disks, messages, what managers say of themselves. */
+export class RaftChecker {
+  /** Entry n at committed[n - 1]: decided for ever. */
+  readonly committed: Mark[] = [];
+  /** Told every newly committed entry, once, in order. */
+  onCommit: (mark: Mark) => void = () => {};
+  readonly stats = { elections: 0, leaderChanges: 0, truncations: 0, commits: 0 };
+  readonly #members = new Map<number, Member>();
+  readonly #leaders = new Map<number, { id: number; boot: number }>();
+  /** index:term -> what it says, and the term before it: the Log Matching property, over all logs that ever were. */
+  readonly #entries = new Map<string, { hash: number; before: number }>();
+  readonly #quorum: number;
+  #lastLeader = 0;
+
+  constructor(size: number) { this.#quorum = Math.floor(size / 2) + 1; }
+
+  member(id: number, disk: DiskRecord): void {
+    this.#members.set(id, { id, disk, boot: 0, term: 0, commit: 0, revision: 0, ledTerm: 0 });
+  }
+
+  booted(id: number, boot: number): void {
+    const member = this.#member(id);
+    member.boot = boot;
+    member.term = 0;
+    member.commit = 0;
+    member.revision = 0;
+    member.ledTerm = 0;
+  }
+
+  /** Orders on their way to a disk. */
+  issued(id: number, batch: Batch): void {
+    const member = this.#member(id);
+    const disk = member.disk;
+    // Order by order on a copy: a later order of the same batch may cut what an earlier one appended.
+    const view = disk.issued?.clone();
+    if (view === undefined) return fail('storage port', `manager ${id} writes before its disk is open`);
+    for (const order of batch.orders) {
+      const next = order.hardState;
+      const { term, vote } = view.hardState;
+      if (next !== null) {
+        if (next.term < term) fail('term', `manager ${id} writes term ${next.term} after ${term}`);
+        if (next.term === term && vote !== 0 && next.vote !== vote) fail('vote', `manager ${id} changes its vote in term ${term} from ${vote} to ${next.vote}`);
+      }
+      if (order.snapshot !== null) {
+        const known = this.committed[order.snapshot.index - 1];
+        if (known === undefined) fail('snapshot', `manager ${id} installs a snapshot at ${order.snapshot.index}, which is not committed`);
+        else if (known.term !== order.snapshot.term) fail('snapshot', `manager ${id} installs a snapshot of term ${order.snapshot.term} at ${order.snapshot.index}, where term ${known.term} was committed`);
+      }
+      if (order.truncateFrom !== null && order.truncateFrom <= view.lastIndex) {
+        this.stats.truncations++;
+        if (order.truncateFrom <= member.commit) fail('commit', `manager ${id} cuts its log from ${order.truncateFrom}, but had committed up to ${member.commit}`);
+      }
+      view.put({ orders: [{ ...order, entries: [] }], state: [], applied: null, compact: null });
+      for (const entry of order.entries) {
+        const mark = markOf(entry);
+        if (mark.term > view.hardState.term) fail('term', `manager ${id} writes entry ${mark.index} of term ${mark.term} while its durable term is ${view.hardState.term}`);
+        const before = view.lastTerm;
+        const key = `${mark.index}:${mark.term}`;
+        const seen = this.#entries.get(key);
+        if (seen === undefined) this.#entries.set(key, { hash: mark.hash, before });
+        else if (seen.hash !== mark.hash) fail('log matching', `two different entries at index ${mark.index} of term ${mark.term}; the second on manager ${id}`);
+        else if (seen.before !== before) fail('log matching', `entry ${mark.index} of term ${mark.term} follows term ${before} on manager ${id}, and term ${seen.before} elsewhere`);
+        view.put({ orders: [{ seq: order.seq, hardState: null, truncateFrom: null, entries: [entry], snapshot: null }], state: [], applied: null, compact: null });
+      }
+    }
+  }
+
+  /** What may be said to others is what the disk holds (rules 2 and 3). */
+  sent(message: Message): void {
+    const member = this.#member(message.from);
+    const disk = member.disk.durable;
+    if (disk === null) return fail('durability', `manager ${message.from} speaks before its disk is open`);
+    const { term, vote } = disk.hardState;
+    switch (message.type) {
+      case 'voteResponse':
+        if (message.granted && (term !== message.term || vote !== message.to)) fail('durability', `manager ${message.from} gives ${message.to} its vote in term ${message.term}; its disk holds term ${term}, vote ${vote}`);
+        break;
+      case 'appendResponse':
+        if (!message.accepted) break;
+        if (message.matchIndex > disk.lastIndex) fail('durability', `manager ${message.from} acknowledges entry ${message.matchIndex}; its disk ends at ${disk.lastIndex}`);
+        if (term !== message.term) fail('durability', `manager ${message.from} acknowledges entries in term ${message.term}; its disk holds term ${term}`);
+        break;
+      case 'appendRequest': case 'heartbeat': case 'installSnapshot':
+        if (term !== message.term || vote !== message.from) fail('durability', `manager ${message.from} leads term ${message.term}; its disk holds term ${term}, vote ${vote}`);
+        break;
+      default:
+    }
+  }
+
+  /** After every event of a manager. */
+  observe(id: number, now: Observed): void {
+    const member = this.#member(id);
+    if (now.term < member.term) fail('term', `manager ${id} goes back from term ${member.term} to ${now.term}`);
+    member.term = now.term;
+    if (now.role === 'leader' && member.ledTerm !== now.term) this.#leads(member, now);
+    if (now.commit < member.commit) fail('commit', `manager ${id} takes its commit back from ${member.commit} to ${now.commit}`);
+    if (now.commit > member.commit) this.#commits(member, now.commit);
+    if (now.revision < member.revision) fail('apply', `manager ${id} goes back from revision ${member.revision} to ${now.revision}`);
+    if (now.revision > now.commit) fail('apply', `manager ${id} applied ${now.revision}, committed is ${now.commit}`);
+    const durable = member.disk.durable;
+    if (now.revision > member.revision && durable !== null && now.revision > durable.lastIndex) fail('apply', `manager ${id} applied ${now.revision}; its disk ends at ${durable.lastIndex}`);
+    member.revision = now.revision;
+  }
+
+  #leads(member: Member, now: Observed): void {
+    const before = this.#leaders.get(now.term);
+    if (before !== undefined) fail('election safety', `managers ${before.id} (boot ${before.boot}) and ${member.id} (boot ${member.boot}) both lead term ${now.term}`);
+    this.#leaders.set(now.term, { id: member.id, boot: member.boot });
+    member.ledTerm = now.term;
+    this.stats.elections++;
+    if (this.#lastLeader !== member.id) this.stats.leaderChanges++;
+    this.#lastLeader = member.id;
+    const disk = member.disk.issued;
+    if (now.lastIndex < this.committed.length) fail('leader completeness', `manager ${member.id} leads term ${now.term} with a log that ends at ${now.lastIndex}; committed is ${this.committed.length}`);
+    if (disk !== null) this.#agrees(member, disk.base.index + 1, Math.min(this.committed.length, disk.lastIndex), 'leader completeness');
+  }
+
+  #commits(member: Member, commit: number): void {
+    for (let index = this.committed.length + 1; index <= commit; index++) {
+      const mark = this.#onQuorum(index);
+      if (mark === null) fail('commit', `manager ${member.id} commits ${index}, which no quorum of disks holds: ${this.#describe(index)}`);
+      this.committed.push(mark as Mark);
+      this.stats.commits++;
+      this.onCommit(mark as Mark);
+    }
+    const disk = member.disk.issued;
+    if (disk !== null) this.#agrees(member, Math.max(member.commit, disk.base.index) + 1, Math.min(commit, disk.lastIndex), 'state machine safety');
+    member.commit = commit;
+  }
+
+  #agrees(member: Member, from: number, to: number, checker: string): void {
+    for (let index = from; index <= to; index++) {
+      const own = member.disk.issued?.at(index);
+      const decided = this.committed[index - 1];
+      if (own === undefined || decided === undefined) continue;
+      if (own.term !== decided.term || own.hash !== decided.hash) fail(checker, `manager ${member.id} has term ${own.term} at index ${index}, where term ${decided.term} was committed${own.term === decided.term ? ' with other content' : ''}`);
+    }
+  }
+
+  #onQuorum(index: number): Mark | null {
+    for (const candidate of this.#members.values()) {
+      const mark = candidate.disk.durable?.at(index);
+      if (mark === undefined) continue;
+      let holders = 0;
+      for (const other of this.#members.values()) if (other.disk.durable?.holds(mark) === true) holders++;
+      if (holders >= this.#quorum) return mark;
+    }
+    return null;
+  }
+
+  #describe(index: number): string {
+    return [...this.#members.values()].map((member) => {
+      const disk = member.disk.durable;
+      if (disk === null) return `${member.id}: no disk`;
+      const own = disk.at(index);
+      return `${member.id}: base ${disk.base.index}, last ${disk.lastIndex}, ${own === undefined ? 'not there' : `term ${own.term}`}`;
+    }).join('; ');
+  }
+
+  #member(id: number): Member {
+    const member = this.#members.get(id);
+    if (member === undefined) throw new Error(`no manager ${id}`);
+    return member;
+  }
+}

@@ -1,0 +1,213 @@
+import type { FaultName } from './profiles.js';
+import type { SimRandom } from './random.js';
+import type { ManagerBox, World } from './world.js';
+
+/** Breaks things, one after the other and several at a time, and mends each of them some time later. */
+export class Nemesis {
+  readonly counts = new Map<FaultName, number>();
+  readonly #world: World;
+  readonly #random: SimRandom;
+  #over = false;
+
+  constructor(world: World, random: SimRandom) {
+    this.#world = world;
+    this.#random = random;
+  }
+
+  start(): void { this.#arm(); }
+  stop(): void { this.#over = true; }
+
+  #arm(): void {
+    const { scheduler, plan } = this.#world;
+    scheduler.at(this.#random.exponential(plan.profile.everyMs), null, 'nemesis', () => {
+      if (this.#over) return;
+      const fault = this.#random.weighted(plan.profile.faults);
+      this.counts.set(fault, (this.counts.get(fault) ?? 0) + 1);
+      this.#strike(fault);
+      this.#arm();
+    });
+  }
+
+  /** Mends after a while, but not when the world has been healed as a whole meanwhile. */
+  #later(ms: number, mend: () => void): void {
+    this.#world.scheduler.at(ms, null, 'mend', () => { if (!this.#over) mend(); });
+  }
+
+  #while(): number { return this.#random.chance(0.2) ? this.#random.real(8000, 25_000) : this.#random.real(100, 6000); }
+
+  #strike(fault: FaultName): void {
+    const world = this.#world;
+    const { network, managers, workers, clients } = world;
+    const random = this.#random;
+    const manager = random.pick(managers);
+    const leader = world.leader ?? manager;
+    const names = managers.map((box) => box.endpoint);
+    switch (fault) {
+      case 'crashManager': return random.chance(0.25) ? this.#stop(manager) : this.#crash([manager]);
+      case 'crashLeader': return random.chance(0.25) ? this.#stop(leader) : this.#crash([leader]);
+      case 'crashMajority': return this.#crash(random.shuffled(managers).slice(0, Math.floor(managers.length / 2) + 1));
+      case 'crashAll': return this.#crash(managers);
+      case 'pauseManager': return this.#pauseManager(manager);
+      case 'pauseLeader': return this.#pauseManager(leader);
+      case 'jumpWall': {
+        const byMs = random.pick([-3_600_000, -5000, 5000, 3_600_000, 86_400_000]);
+        world.note(`the wall clock of ${manager.endpoint} jumps by ${byMs} ms`);
+        manager.process?.jumpWall(byMs);
+        return;
+      }
+      case 'stallDisk': {
+        const ms = random.pick([50, 300, 1500, 6000]);
+        world.note(`the disk of ${leader.endpoint} stalls for ${ms} ms`);
+        (random.chance(0.5) ? leader : manager).stalledUntilMs = world.scheduler.nowMs + ms;
+        return;
+      }
+      case 'failWrite':
+        world.note(`the next write of ${manager.endpoint} fails`);
+        manager.disk.failNextWrite();
+        return;
+      case 'fillDisk':
+        world.note(`the disk of ${manager.endpoint} is full`);
+        manager.disk.setFull(true);
+        return;
+      case 'isolateLeader': return this.#isolate(leader.endpoint);
+      case 'isolateOne': return this.#isolate(manager.endpoint);
+      case 'splitHalves': {
+        const order = random.shuffled(names);
+        const size = random.between(1, Math.max(1, names.length - 1));
+        return this.#cut(`${order.slice(0, size).join(' ')} from ${order.slice(size).join(' ')}`, pairs(order.slice(0, size), order.slice(size)), true);
+      }
+      case 'oneWay': {
+        const from = random.chance(0.6) ? leader.endpoint : manager.endpoint;
+        const others = names.filter((name) => name !== from);
+        if (others.length === 0) return;
+        const some = random.shuffled(others).slice(0, random.between(1, others.length));
+        return random.chance(0.5) ? this.#cut(`from ${from} to ${some.join(' ')}`, pairs([from], some), false) : this.#cut(`to ${from} from ${some.join(' ')}`, pairs(some, [from]), false);
+      }
+      case 'partialCut': {
+        if (names.length < 2) return;
+        const [a, b] = random.shuffled(names) as [string, string];
+        return this.#cut(`${a} from ${b} only`, [[a, b]], true);
+      }
+      case 'ring': {
+        // Everybody sees two neighbours at most.
+        if (names.length < 4) return;
+        const order = random.shuffled(names);
+        const cuts: [string, string][] = [];
+        for (let a = 0; a < order.length; a++) {
+          for (let b = a + 2; b < order.length; b++) if (!(a === 0 && b === order.length - 1)) cuts.push([order[a] as string, order[b] as string]);
+        }
+        return this.#cut(`all but a ring ${order.join(' ')}`, cuts, true);
+      }
+      case 'cutClients': {
+        const ends = [...clients.map((client) => client.name), ...workers.map((worker) => worker.nodeId)];
+        return this.#cut(`clients and workers from ${leader.endpoint}`, pairs(ends, [leader.endpoint]), true);
+      }
+      case 'slowLink': {
+        const other = random.pick(names);
+        const ms = random.pick([20, 120, 700]);
+        world.note(`slow link ${manager.endpoint} > ${other}: ${ms} ms`);
+        network.slow(manager.endpoint, other, ms);
+        this.#later(this.#while(), () => network.healLink(manager.endpoint, other));
+        return;
+      }
+      case 'burst': {
+        network.faults = {
+          drop: random.pick([0, 0.02, 0.2]), duplicate: random.pick([0, 0.05, 0.3]), reorder: random.pick([0, 0.05, 0.3]), reset: random.pick([0, 0.02, 0.2]),
+          delay: random.pick([0, 0.1, 0.5]), delayMs: random.pick([20, 200, 1500]), damage: random.pick([0, 0.01, 0.2]),
+        };
+        world.note(`network faults ${JSON.stringify(network.faults)}`);
+        this.#later(this.#while(), () => { network.faults = world.calm; });
+        return;
+      }
+      case 'crashWorker': {
+        const worker = random.pick(workers);
+        worker.crash();
+        this.#later(random.chance(0.3) ? random.real(6000, 15_000) : random.real(10, 3000), () => worker.start());
+        return;
+      }
+      case 'flapWorker': {
+        const worker = random.pick(workers);
+        for (let turn = 0; turn < 4; turn++) this.#later(turn * 400 + 1, () => { worker.crash(); worker.start(); });
+        return;
+      }
+      case 'pauseWorker': {
+        const { process } = random.pick(workers);
+        if (process === null) return;
+        const ms = random.chance(0.4) ? random.real(6000, 20_000) : random.real(100, 4000);
+        world.note(`${process.name} pauses for ${ms.toFixed(0)} ms`);
+        process.pause();
+        this.#later(ms, () => process.resume());
+        return;
+      }
+      case 'cutWorker': {
+        const { nodeId } = random.pick(workers);
+        const some = random.chance(0.5) ? names : [leader.endpoint];
+        return random.chance(0.7) ? this.#cut(`${nodeId} from ${some.join(' ')}`, pairs([nodeId], some), true) : this.#cut(`to ${nodeId} from ${some.join(' ')}`, pairs(some, [nodeId]), false);
+      }
+      case 'operator': return this.#operate();
+      default: fault satisfies never;
+    }
+  }
+
+  #crash(boxes: readonly ManagerBox[]): void {
+    for (const box of boxes) {
+      if (box.process === null) continue;
+      this.#world.crashManager(box);
+      this.#later(this.#random.chance(0.2) ? this.#random.real(5000, 15_000) : this.#random.real(5, 3000), () => this.#world.startManager(box));
+    }
+  }
+
+  #stop(box: ManagerBox): void {
+    const ms = this.#random.real(5, 3000);
+    // After the heal too: it was told to stop before.
+    this.#world.stopManager(box, () => this.#world.scheduler.at(ms, null, 'restart', () => this.#world.startManager(box)));
+  }
+
+  #pauseManager(box: ManagerBox): void {
+    const { process } = box;
+    if (process === null || process.paused) return;
+    const ms = this.#random.weighted({ short: 3, middle: 4, long: 2 }) === 'short' ? this.#random.real(100, 600) : this.#random.chance(0.7) ? this.#random.real(600, 5000) : this.#random.real(5000, 60_000);
+    this.#world.note(`${box.endpoint} pauses for ${ms.toFixed(0)} ms`);
+    this.#world.stats.pauses++;
+    process.pause();
+    this.#later(ms, () => process.resume());
+  }
+
+  #isolate(endpoint: string): void {
+    const { managers, clients, workers } = this.#world;
+    const others = managers.map((box) => box.endpoint).filter((name) => name !== endpoint);
+    if (this.#random.chance(0.5)) others.push(...clients.map((client) => client.name), ...workers.map((worker) => worker.nodeId));
+    this.#cut(`${endpoint} from ${others.join(' ')}`, pairs([endpoint], others), true);
+  }
+
+  #cut(what: string, cuts: readonly (readonly [string, string])[], both: boolean): void {
+    const { network } = this.#world;
+    this.#world.note(`cut ${what}`);
+    for (const [a, b] of cuts) {
+      network.cut(a, b);
+      if (both) network.cut(b, a);
+    }
+    this.#later(this.#while(), () => {
+      this.#world.note(`mend ${what}`);
+      for (const [a, b] of cuts) {
+        network.healLink(a, b);
+        if (both) network.healLink(b, a);
+      }
+    });
+  }
+
+  #operate(): void {
+    const { clients, workers, scheduler } = this.#world;
+    const { client } = this.#random.pick(clients);
+    const { nodeId } = this.#random.pick(workers);
+    const act = this.#random.weighted({ drain: 5, undrain: 5, remove: 1 });
+    this.#world.note(`an operator will ${act} ${nodeId}`);
+    const done = act === 'drain' ? client.drain(nodeId) : act === 'undrain' ? client.undrain(nodeId) : client.removeNode(nodeId);
+    done.then(() => {}, (error: unknown) => {
+      const code = (error as { code?: unknown }).code;
+      if (!['nodeNotFound', 'noLeader', 'outcomeUnknown', 'overloaded'].includes(String(code))) scheduler.breakWith(error);
+    });
+  }
+}
+
+function pairs(from: readonly string[], to: readonly string[]): [string, string][] { return from.flatMap((a) => to.map((b): [string, string] => [a, b])); }

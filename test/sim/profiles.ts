@@ -1,0 +1,67 @@
+import type { SimRandom } from './random.js';
+
+export const PROFILE_NAMES = ['quiet', 'crashes', 'partitions', 'lossy', 'disk', 'pauses', 'workers', 'storm'] as const;
+export type ProfileName = (typeof PROFILE_NAMES)[number];
+
+/** What the nemesis may do; the number is the weight of being chosen. */
+export type FaultName =
+  | 'crashManager' | 'crashLeader' | 'crashMajority' | 'crashAll' | 'pauseManager' | 'pauseLeader' | 'jumpWall'
+  | 'stallDisk' | 'failWrite' | 'fillDisk'
+  | 'isolateLeader' | 'isolateOne' | 'splitHalves' | 'oneWay' | 'partialCut' | 'ring' | 'cutClients' | 'slowLink' | 'burst'
+  | 'crashWorker' | 'pauseWorker' | 'cutWorker' | 'flapWorker' | 'operator';
+
+export interface Profile {
+  readonly name: ProfileName;
+  readonly faults: Readonly<Partial<Record<FaultName, number>>>;
+  /** Mean virtual time between two faults. */
+  readonly everyMs: number;
+}
+
+const MANAGERS: Profile['faults'] = { crashManager: 4, crashLeader: 6, crashMajority: 2, crashAll: 1 };
+const CUTS: Profile['faults'] = { isolateLeader: 6, isolateOne: 4, splitHalves: 4, oneWay: 4, partialCut: 3, ring: 2, cutClients: 2, slowLink: 3 };
+const DISKS: Profile['faults'] = { stallDisk: 6, failWrite: 3, fillDisk: 2, crashManager: 2, crashLeader: 2 };
+const PAUSES: Profile['faults'] = { pauseManager: 4, pauseLeader: 6, jumpWall: 3, pauseWorker: 2 };
+const WORKERS: Profile['faults'] = { crashWorker: 6, pauseWorker: 5, cutWorker: 5, flapWorker: 2, operator: 4 };
+
+export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
+  quiet: { name: 'quiet', faults: { operator: 1 }, everyMs: 8000 },
+  crashes: { name: 'crashes', faults: { ...MANAGERS, crashWorker: 2 }, everyMs: 2500 },
+  partitions: { name: 'partitions', faults: { ...CUTS, crashLeader: 1 }, everyMs: 2500 },
+  lossy: { name: 'lossy', faults: { burst: 8, slowLink: 4, crashLeader: 1, oneWay: 1 }, everyMs: 2000 },
+  disk: { name: 'disk', faults: DISKS, everyMs: 2500 },
+  pauses: { name: 'pauses', faults: PAUSES, everyMs: 3000 },
+  workers: { name: 'workers', faults: { ...WORKERS, crashLeader: 1, burst: 1 }, everyMs: 1500 },
+  storm: { name: 'storm', faults: { ...MANAGERS, ...CUTS, ...PAUSES, ...WORKERS, ...DISKS, burst: 6, slowLink: 3, crashLeader: 5 }, everyMs: 1200 },
+};
+
+/** What one seed runs. */
+export interface Plan {
+  readonly seed: number;
+  readonly profile: Profile;
+  readonly managers: number;
+  readonly workers: number;
+  readonly clients: number;
+  /** How long faults and load go on, virtual. */
+  readonly faultsMs: number;
+  /** Mean pause of a client between two operations. */
+  readonly thinkMs: number;
+  /** Tiny ones make compaction and snapshots frequent. */
+  readonly logBytesKept: number;
+  readonly tailBytes: number;
+  readonly finishedCountMax: number;
+  readonly pendingCommandsMax: number;
+  /** Messages between managers may overtake each other all the time, not only in bursts. */
+  readonly unordered: boolean;
+  readonly clockDrift: number;
+}
+
+export function planOf(seed: number, random: SimRandom, forced: ProfileName | null, faultsMs: number): Plan {
+  const name = forced ?? random.weighted<ProfileName>({ quiet: 1, crashes: 3, partitions: 3, lossy: 3, disk: 3, pauses: 2, workers: 3, storm: 6 });
+  const managers = random.weighted<'1' | '3' | '5'>({ 1: 1, 3: 8, 5: 3 });
+  return {
+    seed, profile: PROFILES[name], managers: Number(managers), workers: random.between(1, 5), clients: random.between(1, 4),
+    faultsMs: Math.round(faultsMs * random.real(0.6, 1.4)), thinkMs: random.pick([50, 200, 600]),
+    logBytesKept: random.pick([2_000, 8_000, 40_000, 1 << 20]), tailBytes: random.pick([500, 4_000, 64_000]), finishedCountMax: random.pick([20, 100, 100_000]),
+    pendingCommandsMax: random.chance(0.15) ? 4 : 20_000, unordered: random.chance(0.2), clockDrift: random.pick([0, 0.001, 0.01]),
+  };
+}

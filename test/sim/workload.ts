@@ -1,0 +1,213 @@
+import { QuorateClient, QuorateError, WaitTimeoutError } from '../../src/client/index.js';
+import type { SubmitResult, TaskRequest, TaskView } from '../../src/protocol/schemas.js';
+import { canonical } from './checkers/ledger.js';
+import { fail, SimFailure } from './failure.js';
+import type { SimRandom } from './random.js';
+import type { Process } from './scheduler.js';
+import type { World } from './world.js';
+
+/** What the handler `work` of every worker is told to do. */
+export interface WorkInput {
+  readonly ms: number;
+  /** ok: return. fail: throw. failFirst: throw in the first attempt. hang: wait to be stopped. stubborn: return, whatever the signal says. */
+  readonly fate: 'ok' | 'fail' | 'failFirst' | 'hang' | 'stubborn';
+}
+
+type OperationName = 'submit' | 'submitMany' | 'resubmit' | 'conflict' | 'get' | 'getStale' | 'getWait' | 'waitFor' | 'list' | 'cancel' | 'explain' | 'nodes' | 'cluster' | 'missing';
+const WEIGHTS: Record<OperationName, number> = {
+  submit: 10, submitMany: 2, resubmit: 2, conflict: 1, get: 6, getStale: 2, getWait: 2, waitFor: 2, list: 1, cancel: 1, explain: 1, nodes: 1, cluster: 1, missing: 0.5,
+};
+
+/** Codes that a client may get while things are broken. Whether they are honest is for the other checkers. */
+const OUTAGE = new Set(['noLeader', 'outcomeUnknown', 'overloaded', 'shuttingDown']);
+
+export interface WorkloadStats { operations: number; failed: number; acknowledged: number; unknown: number; overloaded: number; longestMs: number }
+
+interface Known { readonly request: TaskRequest; acknowledged: boolean }
+
+/** One client: a loop of operations with pauses, each judged when it ends. */
+export class Workload {
+  readonly name: string;
+  readonly process: Process;
+  readonly client: QuorateClient;
+  readonly underWay = new Map<number, { readonly what: string; readonly sinceMs: number }>();
+  stopped = false;
+  readonly #world: World;
+  readonly #random: SimRandom;
+  readonly #known: Known[] = [];
+  #count = 0;
+  #tasks = 0;
+
+  constructor(world: World, name: string, process: Process, client: QuorateClient, random: SimRandom) {
+    this.#world = world;
+    this.name = name;
+    this.process = process;
+    this.client = client;
+    this.#random = random;
+  }
+
+  start(): void { this.process.at(this.#random.real(0, 500), 'client', () => this.#next()); }
+
+  #next(): void {
+    if (this.stopped) return;
+    const random = this.#random;
+    // Some operations run beside others: a client is not one thread.
+    this.#run(random.weighted(WEIGHTS));
+    this.process.at(random.exponential(this.#world.plan.thinkMs), 'client', () => this.#next());
+  }
+
+  #run(name: OperationName): void {
+    if (this.underWay.size >= 12) return;
+    const { oracle, raft, scheduler } = this.#world;
+    const number = this.#count++;
+    const startedMs = scheduler.nowMs;
+    const committed = raft.committed.length;
+    const who = `${this.name} (operation ${number}, ${name}, begun at ${startedMs.toFixed(1)} ms)`;
+    this.underWay.set(number, { what: who, sinceMs: startedMs });
+    const stats = this.#world.stats.workload;
+    stats.operations++;
+    this.#operate(name, who, committed).catch((error: unknown) => {
+      if (error instanceof SimFailure) throw error;
+      const code = error instanceof QuorateError ? error.code : error instanceof WaitTimeoutError ? 'waitTimeout' : null;
+      if (code === null) throw new SimFailure('client', `${who} got an error without a code: ${error instanceof Error ? error.stack : String(error)}`, { cause: error });
+      stats.failed++;
+      if (code === 'outcomeUnknown') stats.unknown++;
+      if (code === 'overloaded') stats.overloaded++;
+      if (code === 'waitTimeout' || code === 'nodeNotFound') return;
+      if (OUTAGE.has(code)) {
+        const since = this.#world.healthySinceMs;
+        if (since !== null && startedMs > since + this.#world.graceMs && code !== 'overloaded') fail('liveness', `${who} got ${code} at ${scheduler.nowMs.toFixed(1)} ms, healthy since ${since.toFixed(1)} ms: ${(error as Error).message}`);
+        return;
+      }
+      throw new SimFailure('client', `${who} got ${code}: ${(error as Error).message}`, { cause: error });
+    }).then(() => {
+      this.underWay.delete(number);
+      stats.longestMs = Math.max(stats.longestMs, scheduler.nowMs - startedMs);
+      void oracle;
+    }).catch((error: unknown) => scheduler.breakWith(error));
+  }
+
+  async #operate(name: OperationName, who: string, committed: number): Promise<void> {
+    const { client } = this;
+    const random = this.#random;
+    const { oracle, raft } = this.#world;
+    const known = this.#known.length > 0 ? random.pick(this.#known) : null;
+    const id = known?.request.id ?? 'none-yet';
+    switch (name) {
+      case 'submit': {
+        const request = this.#newTask();
+        const entry: Known = { request, acknowledged: false };
+        this.#known.push(entry);
+        this.#acknowledged(entry, await client.submit(request), who);
+        return;
+      }
+      case 'submitMany': {
+        const entries = Array.from({ length: random.between(2, 20) }, (): Known => ({ request: this.#newTask(), acknowledged: false }));
+        this.#known.push(...entries);
+        const results = await client.submitMany(entries.map((entry) => entry.request));
+        if (results.length !== entries.length) fail('client', `${who} submitted ${entries.length} tasks and got ${results.length} results`);
+        results.forEach((result, at) => {
+          if (result.error !== null) fail('client', `${who}: task ${at} was refused: ${result.error.code}`);
+          this.#acknowledged(entries[at] as Known, result, who);
+        });
+        return;
+      }
+      case 'resubmit':
+        if (known !== null) this.#acknowledged(known, await client.submit(known.request), who);
+        return;
+      case 'conflict': {
+        if (known === null || !known.acknowledged) return;
+        try {
+          const result = await client.submit({ ...known.request, priority: (known.request.priority ?? 0) + 1 });
+          // Only where the first one is forgotten. The ledger has judged it; nobody asks for this id again.
+          this.#known.splice(this.#known.indexOf(known), 1);
+          if (result.existing) fail('idempotent submit', `${who}: a different task was taken for ${id}`);
+        } catch (error) {
+          if (!(error instanceof QuorateError) || error.code !== 'taskConflict') throw error;
+        }
+        return;
+      }
+      case 'get': return this.#see(id, () => client.getTask(id), who, committed);
+      case 'getWait': return this.#see(id, () => client.getTask(id, { waitMs: random.between(0, 3000) }), who, committed);
+      case 'waitFor': return this.#see(id, () => client.waitFor(id, { timeoutMs: random.between(100, 8000) }), who, committed);
+      case 'missing': return this.#see(`never-${this.name}-${random.between(0, 9)}`, (missing) => client.getTask(missing), who, committed);
+      case 'getStale':
+        try {
+          oracle.reads.sawStale(id, await client.getTask(id, { consistency: 'stale' }), raft.committed.length, who);
+        } catch (error) {
+          if (!(error instanceof QuorateError) || error.code !== 'taskNotFound') throw error;
+        }
+        return;
+      case 'list': {
+        const answer = await client.listTasks({ limit: random.pick([1, 5, 100]), ...(random.chance(0.5) ? { state: random.pick(['pending', 'running', 'succeeded'] as const) } : {}) });
+        if (answer.revision > raft.committed.length) fail('linearizable reads', `${who} got a list of revision ${answer.revision}; committed is ${raft.committed.length}`);
+        for (const view of answer.tasks) oracle.reads.sawAt(view, answer.revision, who);
+        return;
+      }
+      case 'cancel':
+        try {
+          oracle.reads.saw(id, await client.cancel(id, 'the client does not want it any more'), committed, raft.committed.length, who);
+        } catch (error) {
+          if (!(error instanceof QuorateError) || (error.code !== 'taskFinished' && error.code !== 'taskNotFound')) throw error;
+        }
+        return;
+      case 'explain':
+        try {
+          await client.explain(id);
+        } catch (error) {
+          if (!(error instanceof QuorateError) || error.code !== 'taskNotFound') throw error;
+        }
+        return;
+      case 'nodes': await client.listNodes(); return;
+      case 'cluster': await (random.chance(0.5) ? client.cluster() : client.leader()); return;
+      default: name satisfies never;
+    }
+  }
+
+  async #see(id: string, read: (id: string) => Promise<TaskView>, who: string, committed: number): Promise<void> {
+    const { oracle, raft, runs } = this.#world;
+    try {
+      const view = await read(id);
+      oracle.reads.saw(id, view, committed, raft.committed.length, who);
+      runs.finished(view);
+    } catch (error) {
+      if (!(error instanceof QuorateError) || error.code !== 'taskNotFound') throw error;
+      oracle.reads.saw(id, null, committed, raft.committed.length, who);
+    }
+  }
+
+  /** An acknowledged task is in the log, committed, as it was asked for: now, and by the other checkers for ever. */
+  #acknowledged(known: Known, result: SubmitResult, who: string): void {
+    const { oracle, raft, stats } = this.#world;
+    const { request } = known;
+    stats.workload.acknowledged++;
+    const account = oracle.ledger.accounts.get(result.id);
+    if (result.id !== request.id) fail('acknowledged is never lost', `${who} submitted ${request.id} and was answered for ${result.id}`);
+    if (account === undefined) return fail('acknowledged is never lost', `${who} was told that ${result.id} is taken; no committed entry has it`);
+    if (result.revision > raft.committed.length) fail('acknowledged is never lost', `${who} was told of revision ${result.revision}; committed is ${raft.committed.length}`);
+    const spec = JSON.parse(account.spec) as { run: unknown; priority: number; attemptsMax: number };
+    if (canonical(spec.run) !== canonical(request.run) || spec.priority !== (request.priority ?? 0)) {
+      fail('acknowledged is never lost', `${who} submitted ${JSON.stringify(request)}; the log has ${account.spec}`);
+    }
+    known.acknowledged = true;
+  }
+
+  #newTask(): TaskRequest {
+    const random = this.#random;
+    const fate = random.weighted<WorkInput['fate']>({ ok: 14, fail: 2, failFirst: 3, hang: 1, stubborn: 2 });
+    const input: WorkInput = { ms: random.pick([0, 5, 50, 200, 1000, random.between(1, 4000)]), fate };
+    const zones = this.#world.zones;
+    return {
+      id: `${this.name}-${this.#tasks++}`,
+      run: { type: 'handler', name: 'work', input },
+      attemptsMax: random.between(1, 5),
+      backoffMs: random.pick([0, 50, 500]),
+      backoffMaxMs: 2000,
+      timeoutMs: fate === 'hang' || random.chance(0.2) ? random.between(300, 4000) : 0,
+      graceMs: random.pick([50, 500]),
+      ...(random.chance(0.3) ? { priority: random.between(-3, 3) } : {}),
+      ...(random.chance(0.3) ? { resources: { cpuMillis: random.pick([100, 1000, 3000]), memoryMiB: random.pick([0, 64, 512]), slots: 1 } } : {}),
+      ...(random.chance(0.2) ? { constraints: [{ label: 'zone', operator: 'in' as const, values: [random.pick(zones)] }] } : {}),
+    };
+  }
+}

@@ -2,11 +2,10 @@ import { deepStrictEqual } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
 import t from 'tap';
 import type { Clock } from '../../../src/clock.js';
-import type { Random } from '../../../src/random.js';
-import type { Entry } from '../../../raft/entry.js';
-import type { Batch, Storage, StorageError } from '../../../storage/storage.js';
+import type { StorageError } from '../../../storage/storage.js';
 import { SimDisk } from '../../sim/disk.js';
-import { batch, chunksOf, entry, hard, meta, OPTIONS, order, put, readAll, run, seeded, show, state } from './kit.js';
+import { batch, chunksOf, hard, meta, OPTIONS, put, readAll, run, seeded, state } from './kit.js';
+import { draw, Model, picture } from './model.js';
 
 /** Time that moves only when told to. */
 class ManualClock implements Clock {
@@ -46,76 +45,6 @@ async function through<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
     if (over) return done;
     if (!(await clock.step()) && !over && steps > 10) throw new Error('nothing is due, and the work is not done');
   }
-}
-
-/** What a storage holds, as plain data: compared before and after crashes. */
-interface Picture { readonly term: number; readonly vote: number; readonly commit: number; readonly base: number; readonly applied: number; readonly log: readonly string[]; readonly state: Readonly<Record<string, string>> }
-
-async function picture(storage: Storage): Promise<Picture> {
-  const { hardState, base, applied } = storage.recovered;
-  return { ...hardState, base: base.index, applied: applied.index, log: show(await readAll(storage, base.index + 1)), state: await state(storage) };
-}
-
-/** A second, naive storage: arrays and objects. */
-class Model {
-  term = 0;
-  vote = 0;
-  base = 0;
-  applied = 0;
-  log: Entry[] = [];
-  state: Record<string, string> = {};
-
-  clone(): Model {
-    return Object.assign(new Model(), { ...this, log: [...this.log], state: { ...this.state } });
-  }
-
-  picture(): Picture {
-    return { term: this.term, vote: this.vote, commit: 0, base: this.base, applied: this.applied, log: show(this.log), state: { ...this.state } };
-  }
-
-  get last(): number { return this.base + this.log.length; }
-  termAt(index: number): number { return index <= this.base ? 0 : (this.log[index - this.base - 1] as Entry).term; }
-}
-
-/** Draws a batch and says what the storage holds once it is in. */
-function draw(before: Model, random: Random): { readonly batch: Batch; readonly after: Model } {
-  const after = before.clone();
-  const orders = [];
-  for (let count = random.uint32() % 3; count >= 0; count -= 1) {
-    after.term += random.uint32() % 4 === 0 ? 1 : 0;
-    if (after.term !== before.term) after.vote = 0;
-    const floor = after.applied + 1;
-    const cut = random.uint32() % 3 === 0 && after.last > after.applied ? floor + (random.uint32() % (after.last - after.applied)) : null;
-    if (cut !== null) after.log = after.log.slice(0, cut - after.base - 1);
-    const entries = Array.from({ length: random.uint32() % 5 }, (_, at) => entry(after.last + 1 + at, Math.max(after.term, 1), `${random.uint32()}`.repeat(1 + (random.uint32() % 30))));
-    after.log.push(...entries);
-    orders.push(order({ hardState: hard(after.term, after.vote, 0), ...(cut === null ? {} : { truncateFrom: cut }), entries }));
-  }
-  const changes = [];
-  const applied = after.applied + (after.last > after.applied ? random.uint32() % (after.last - after.applied + 1) : 0);
-  if (applied > after.applied) {
-    for (let count = random.uint32() % 6; count > 0; count -= 1) {
-      const key = `k/${random.uint32() % 20}`;
-      if (random.uint32() % 4 === 0) {
-        delete after.state[key];
-        changes.push({ key, value: null });
-      } else {
-        after.state[key] = `${random.uint32()}`;
-        changes.push(put(key, after.state[key]));
-      }
-    }
-    after.applied = applied;
-  }
-  let compact = null;
-  if (random.uint32() % 5 === 0 && after.applied > after.base) {
-    compact = meta(after.applied, after.termAt(after.applied));
-    after.log = after.log.slice(after.applied - after.base);
-    after.base = after.applied;
-  }
-  return {
-    after,
-    batch: batch({ orders, state: changes, ...(applied > before.applied ? { applied: meta(applied, compact?.term ?? after.termAt(applied)) } : {}), ...(compact === null ? {} : { compact }) }),
-  };
 }
 
 t.test('a crash at any point leaves what was acknowledged, or that and the whole batch under way', async (t) => {

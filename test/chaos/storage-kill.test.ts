@@ -1,0 +1,11 @@
+import t from 'tap';
+import { runStorageKill } from './storage-kill.js';
+
+t.test('kill -9 at any moment loses no acknowledged batch', async (t) => {
+  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+  const cycles = Number(process.env['CYCLES'] ?? 25);
+  t.comment(`SEED=${seed} CYCLES=${cycles}`);
+  const campaign = await runStorageKill(cycles, seed, (line) => t.comment(line));
+  t.equal(campaign.cycles, cycles);
+  t.ok(campaign.writes > cycles, `${campaign.writes} batches`);
+});

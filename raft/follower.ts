@@ -94,6 +94,7 @@ export function onInstallSnapshot(state: State, message: InstallSnapshot): Outco
     acknowledge(state, message.from, state.commit);
     return ignored('everything it holds is committed here');
   }
+  if (state.installing !== null) return ignored('another snapshot is being installed');
   const kept = state.gapFetch === 0 && log.termAt(snapshot.index) === snapshot.term;
   writeSnapshot(state.lane, snapshot, kept, state.commit);
   if (kept) log.compact(snapshot);

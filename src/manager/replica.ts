@@ -557,7 +557,8 @@ export class Replica {
     this.flushWanted = true;
     while (this.alive && (this.lane.busy || this.unwrittenSinceMs !== null) && this.clock.nowMs() < untilMs) {
       this.wake();
-      await Promise.race([this.lane.settled(), this.pause(5)]);
+      // A lane at rest is settled at once: the turn that makes it write needs the event loop.
+      await (this.lane.busy ? Promise.race([this.lane.settled(), this.pause(5)]) : this.pause(1));
     }
   }
 

@@ -103,6 +103,12 @@ export function managerAddresses(text: string, flag: string): string[] {
   });
 }
 
+/** Whether an address that managerAddresses() gave stays on this machine. */
+export function isLoopback(address: string): boolean {
+  const { hostname } = new URL(address);
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+}
+
 /** The flags that describe a task, as commander gives them. */
 export interface TaskFlags {
   id?: string;

@@ -9,7 +9,7 @@ import { collect, managersOption } from './command.js';
 import { EXIT, ExitWith, errorLine, UsageError } from './exit.js';
 import { announce, stopWithin, untilStopped } from './lifetime.js';
 import { note } from './output.js';
-import { cpuMillis, durationMs, id, integer, managerAddresses, memoryMiB, pairs } from './parse.js';
+import { cpuMillis, durationMs, id, integer, isLoopback, managerAddresses, memoryMiB, pairs } from './parse.js';
 
 interface Flags {
   managers: string;
@@ -20,6 +20,7 @@ interface Flags {
   slots: string;
   handlers?: string;
   exec: boolean;
+  insecure?: boolean;
   grace: string;
   logLevel: 'debug' | 'info' | 'warn' | 'error';
   json?: boolean;
@@ -46,45 +47,50 @@ export const command = (): Command =>
     )
     .addOption(new Option('--json', 'what it says on stdout as JSON lines'))
     .addOption(new Option('--with-parent', 'stop when stdin ends').hideHelp())
-    .action(async (flags: Flags) => {
-      const stopped = untilStopped(flags.withParent === true);
-      const node = id(flags.node ?? hostname(), '--node');
-      const graceMs = durationMs(flags.grace, '--grace');
-      const handlers = flags.handlers === undefined ? null : await loadHandlers(flags.handlers);
-      const managers = managerAddresses(flags.managers, '--managers');
-      const worker = new Worker({
-        nodeId: nodeId(node),
-        managers,
-        labels: pairs(flags.label ?? [], '--label'),
-        capacity: {
-          cpuMillis: flags.cpu === undefined ? availableParallelism() * 1000 : cpuMillis(flags.cpu, '--cpu'),
-          memoryMiB: flags.memory === undefined ? Math.floor(totalmem() / 1048576) : memoryMiB(flags.memory, '--memory'),
-          slots: integer(flags.slots, '--slots', 0, 100_000),
-        },
-        ...(handlers === null ? {} : { handlers }),
-        exec: flags.exec,
-        logger: stderrLogger(flags.logLevel, { node }),
-      });
-      announce(flags.json === true, { event: 'starting', node, pid: process.pid }, `worker ${node} looks for the cluster at ${managers.join(', ')}`);
-      const started = worker.start().then(() => 'started' as const);
-      const first = await Promise.race([started, stopped, worker.failed]);
-      if (first === 'started') {
-        const able = [...(flags.exec ? ['commands'] : []), ...Object.keys(handlers ?? {})].join(', ');
-        announce(
-          flags.json === true,
-          { event: 'ready', node, handlers: Object.keys(handlers ?? {}), exec: flags.exec, pid: process.pid },
-          `worker ${node} is registered (runs ${able || 'nothing'})`,
-        );
-      }
-      const why = first === 'started' ? await Promise.race([stopped, worker.failed]) : first;
-      stopWithin(graceMs + STOP_EXTRA_MS, `worker ${node}`);
-      if (why instanceof Error) note(errorLine(why));
-      started.catch(() => {});
-      await worker.stop({ graceMs });
-      if (why instanceof Error) throw new ExitWith(EXIT.failed);
-      announce(flags.json === true, { event: 'stopped', node, reason: why }, `worker ${node} stopped (${why})`);
-      throw new ExitWith(EXIT.ok);
-    });
+    .action(serve);
+
+async function serve(flags: Flags): Promise<void> {
+  const stopped = untilStopped(flags.withParent === true);
+  const node = id(flags.node ?? hostname(), '--node');
+  const graceMs = durationMs(flags.grace, '--grace');
+  const handlers = flags.handlers === undefined ? null : await loadHandlers(flags.handlers);
+  const managers = managerAddresses(flags.managers, '--managers');
+  const beyond = managers.find((address) => !isLoopback(address));
+  // A worker runs whatever the manager says: over plain HTTP, anybody between them may say it.
+  if (beyond !== undefined && flags.insecure !== true)
+    throw new UsageError(`--managers ${beyond}: beyond loopback, and TLS is not there yet: this needs --insecure`, 'invalidConfig');
+  const worker = new Worker({
+    nodeId: nodeId(node),
+    managers,
+    labels: pairs(flags.label ?? [], '--label'),
+    capacity: {
+      cpuMillis: flags.cpu === undefined ? availableParallelism() * 1000 : cpuMillis(flags.cpu, '--cpu'),
+      memoryMiB: flags.memory === undefined ? Math.floor(totalmem() / 1048576) : memoryMiB(flags.memory, '--memory'),
+      slots: integer(flags.slots, '--slots', 0, 100_000),
+    },
+    ...(handlers === null ? {} : { handlers }),
+    exec: flags.exec,
+    logger: stderrLogger(flags.logLevel, { node }),
+  });
+  announce(flags.json === true, { event: 'starting', node, pid: process.pid }, `worker ${node} looks for the cluster at ${managers.join(', ')}`);
+  const started = worker.start().then(() => 'started' as const);
+  const first = await Promise.race([started, stopped, worker.failed]);
+  if (first === 'started') {
+    const able = [...(flags.exec ? ['commands'] : []), ...Object.keys(handlers ?? {})].join(', ');
+    announce(
+      flags.json === true,
+      { event: 'ready', node, handlers: Object.keys(handlers ?? {}), exec: flags.exec, pid: process.pid },
+      `worker ${node} is registered (runs ${able || 'nothing'})`,
+    );
+  }
+  const why = first === 'started' ? await Promise.race([stopped, worker.failed]) : first;
+  stopWithin(graceMs + STOP_EXTRA_MS, `worker ${node}`);
+  if (why instanceof Error) note(errorLine(why));
+  started.catch(() => {});
+  await worker.stop({ graceMs });
+  if (why instanceof Error) throw new ExitWith(EXIT.failed);
+  announce(flags.json === true, { event: 'stopped', node, reason: why }, `worker ${node} stopped (${why})`);
+}
 
 async function loadHandlers(file: string): Promise<Handlers> {
   let loaded: { readonly default?: unknown };

@@ -1,8 +1,8 @@
 import type { Block, Command, ReportItem } from './command.js';
 import { NO_ATTEMPTS } from './entries.js';
 import type { Epoch, NodeId, Revision, Session, TaskId } from './ids.js';
-import { NO_STRINGS } from './json.js';
-import type { Attempt, AttemptResult, Constraint, Json, Node, Progress, Resources, Run, Task, TaskSpec, TaskState } from './model.js';
+import type { Attempt, Node, Resources, Task, TaskState } from './model.js';
+import { resultAt, resultText, SPEC_WIDTH, specAt, specText, text, textOrNull, unpackable } from './packing.js';
 
 /**
  * Bytes of log entries and of state records: one version byte, then JSON in UTF-8. What a task's life writes again and again stands in
@@ -12,7 +12,7 @@ const BLOCK_VERSION = 1;
 const RECORD_VERSION = 1;
 
 export class CodecError extends Error {
-  readonly code: 'unknownVersion' | 'unknownCommand' | 'damaged';
+  readonly code: 'unknownVersion' | 'unknownCommand' | 'damaged' | 'unwritable';
   constructor(code: CodecError['code'], message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = 'CodecError';
@@ -43,7 +43,7 @@ export const LIVE_RANGES: readonly KeyRange[] = [
 
 // Bytes. Buffer.from is five times as fast as TextEncoder on short texts (Node 20).
 const decoder = new TextDecoder();
-const bytesOf = (version: number, value: unknown): Uint8Array => Buffer.from(String.fromCharCode(version) + JSON.stringify(value), 'utf8');
+const bytesOf = (version: number, json: string): Uint8Array => Buffer.from(String.fromCharCode(version) + json, 'utf8');
 
 function parse(bytes: Uint8Array, version: number, what: string): unknown {
   if (bytes[0] !== version) {
@@ -57,213 +57,159 @@ function parse(bytes: Uint8Array, version: number, what: string): unknown {
 }
 
 // Blocks.
-export const encodeBlock = (block: Block): Uint8Array => bytesOf(BLOCK_VERSION, [block.atMs, block.commands.map(packCommand)]);
+
+/** Throws CodecError `unwritable` for what no manager could read or write again: it must not get into the log. */
+export function encodeBlock(block: Block): Uint8Array {
+  for (const command of block.commands) checkWritable(command);
+  return bytesOf(BLOCK_VERSION, `[${block.atMs},[${block.commands.map(commandText).join(',')}]]`);
+}
+
+function checkWritable(command: Command): void {
+  let problem: string | null = null;
+  if (command.type === 'submit') {
+    const { run, priority, resources, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = command.task;
+    const sum = priority + resources.cpuMillis + resources.memoryMiB + resources.slots + attemptsMax + backoffMs + backoffMaxMs + timeoutMs + graceMs;
+    problem = unpackable(run.type === 'handler' ? run.input : null, sum);
+  } else if (command.type === 'report') {
+    for (const item of command.items)
+      problem ??= item.state === 'running' ? unpackable(null, item.progress?.fraction ?? 0) : unpackable(item.result.value, item.result.exitCode ?? 0);
+  }
+  if (problem !== null) throw new CodecError('unwritable', `A ${command.type} cannot be written to the log: ${problem}`);
+}
 
 /** Throws CodecError: unknownVersion, unknownCommand (a newer manager wrote it), damaged. */
 export function decodeBlock(bytes: Uint8Array): Block {
   const value = parse(bytes, BLOCK_VERSION, 'block');
-  if (!Array.isArray(value) || typeof value[0] !== 'number' || !Array.isArray(value[1]))
-    throw new CodecError('damaged', 'A block is not a time and a list of commands');
+  if (!Array.isArray(value) || typeof value[0] !== 'number' || !Array.isArray(value[1])) {
+    throw new CodecError('damaged', 'A block is not a time and a list of commands: the data is damaged');
+  }
   return { version: 1, atMs: value[0], commands: value[1].map(unpackCommand) };
 }
 
-type PackedItem = [TaskId, Epoch, 'running', number | null, string | null] | [TaskId, Epoch, 'running'] | [TaskId, Epoch, string, ...PackedResult];
-type PackedCommand =
-  | ['s', ...PackedSpec]
-  | ['r', NodeId, Session, PackedItem[]]
-  | ['a', (readonly [TaskId, NodeId])[]]
-  | Exclude<Command, { type: 'submit' | 'report' | 'assign' }>;
-
-function packCommand(command: Command): PackedCommand {
+/** submit, report and assign as arrays; what is rare as an object. */
+function commandText(command: Command): string {
   switch (command.type) {
     case 'submit':
-      return ['s', ...packSpec(command.task)];
+      return `["s",${specText(command.task)}]`;
     case 'report':
-      return ['r', command.nodeId, command.session, command.items.map(packItem)];
+      return `["r",${text(command.nodeId)},${command.session},[${command.items.map(itemText).join(',')}]]`;
     case 'assign':
-      return ['a', command.pairs.map((pair) => [pair.taskId, pair.nodeId] as const)];
+      return `["a",[${command.pairs.map(({ taskId, nodeId }) => `${text(taskId)},${text(nodeId)}`).join(',')}]]`;
     default:
-      return command;
+      return JSON.stringify(command);
   }
 }
 
-const PLAIN: ReadonlySet<string> = new Set<PlainType>(['cancel', 'registerNode', 'setDraining', 'loseNode', 'removeNode', 'timeoutAttempt', 'forget', 'tick']);
-type PlainType = Exclude<Command['type'], 'submit' | 'report' | 'assign'>;
+const OBJECTS: ReadonlySet<unknown> = new Set<Exclude<Command['type'], 'submit' | 'report' | 'assign'>>([
+  'cancel',
+  'registerNode',
+  'setDraining',
+  'loseNode',
+  'removeNode',
+  'timeoutAttempt',
+  'forget',
+  'tick',
+]);
 
-function unpackCommand(packed: PackedCommand): Command {
-  if (!Array.isArray(packed)) {
-    if (!PLAIN.has(packed?.type))
-      throw new CodecError('unknownCommand', `A block holds the command ${JSON.stringify(packed?.type)}, which this build does not know: run a newer one`);
-    return packed;
-  }
-  switch (packed[0]) {
-    case 's': {
-      const [, ...spec] = packed;
-      return { type: 'submit', task: unpackSpec(spec) };
+function unpackCommand(packed: unknown): Command {
+  if (Array.isArray(packed)) {
+    switch (packed[0]) {
+      case 's':
+        return { type: 'submit', task: specAt(packed, 1) };
+      case 'r':
+        return { type: 'report', nodeId: packed[1], session: packed[2], items: packed[3].map(unpackItem) };
+      case 'a':
+        return { type: 'assign', pairs: unpackPairs(packed[1]) };
     }
-    case 'r':
-      return { type: 'report', nodeId: packed[1], session: packed[2], items: packed[3].map(unpackItem) };
-    case 'a':
-      return { type: 'assign', pairs: packed[1].map(([taskId, nodeId]) => ({ taskId, nodeId })) };
-    default:
-      throw new CodecError('unknownCommand', `A block holds a command of kind ${JSON.stringify(packed[0])}, which this build does not know: run a newer one`);
+  } else if (OBJECTS.has((packed as Command | null)?.type)) {
+    return packed as Command;
   }
+  throw new CodecError('unknownCommand', `A block holds a command that this build does not know: ${JSON.stringify(packed).slice(0, 100)}. Run a newer build`);
 }
 
-function packItem(item: ReportItem): PackedItem {
-  if (item.state !== 'running') return [item.taskId, item.epoch, item.state, ...packResult(item.result)];
-  return item.progress === null ? [item.taskId, item.epoch, 'running'] : [item.taskId, item.epoch, 'running', item.progress.fraction, item.progress.message];
+function itemText(item: ReportItem): string {
+  const head = `[${text(item.taskId)},${item.epoch},"${item.state}"`;
+  if (item.state !== 'running') return `${head},${resultText(item.result)}]`;
+  return item.progress === null ? `${head}]` : `${head},${item.progress.fraction},${textOrNull(item.progress.message)}]`;
 }
 
-function unpackItem(packed: PackedItem): ReportItem {
-  const [taskId, epoch, state] = packed;
-  if (state === 'running') {
-    const progress = packed.length === 3 ? null : { fraction: packed[3] as number | null, message: packed[4] as string | null };
-    return { taskId, epoch, state, progress };
-  }
-  const [, , , ...result] = packed as [TaskId, Epoch, string, ...PackedResult];
-  return { taskId, epoch, state: state as 'succeeded', result: unpackResult(result) };
+function unpackItem(packed: readonly unknown[]): ReportItem {
+  const taskId = packed[0] as TaskId;
+  const epoch = packed[1] as Epoch;
+  const state = packed[2] as ReportItem['state'];
+  if (state !== 'running') return { taskId, epoch, state, result: resultAt(packed, 3) };
+  return { taskId, epoch, state, progress: packed.length === 3 ? null : { fraction: packed[3] as number | null, message: packed[4] as string | null } };
 }
 
-// Parts that blocks and records share.
-type PackedRun = ['e', readonly string[], { readonly [name: string]: string } | 0, string | null] | ['h', string, Json];
-type PackedSpec = [TaskId, PackedRun, number, number, number, number, readonly Constraint[] | 0, number, number, number, number, number];
-type PackedResult = [number | null, string | null, string, boolean, Json, string | null];
-
-function packSpec(spec: TaskSpec): PackedSpec {
-  const { id, run, priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = spec;
-  return [
-    id,
-    packRun(run),
-    priority,
-    resources.cpuMillis,
-    resources.memoryMiB,
-    resources.slots,
-    constraints.length === 0 ? 0 : constraints,
-    attemptsMax,
-    backoffMs,
-    backoffMaxMs,
-    timeoutMs,
-    graceMs,
-  ];
-}
-
-function unpackSpec(packed: PackedSpec): TaskSpec {
-  const [id, run, priority, cpuMillis, memoryMiB, slots, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs] = packed;
-  return {
-    id,
-    run: unpackRun(run),
-    priority,
-    resources: { cpuMillis, memoryMiB, slots },
-    constraints: constraints === 0 ? [] : constraints,
-    attemptsMax,
-    backoffMs,
-    backoffMaxMs,
-    timeoutMs,
-    graceMs,
-  };
-}
-
-function packRun(run: Run): PackedRun {
-  if (run.type === 'handler') return ['h', run.name, run.input];
-  let env: PackedRun[2] = 0;
-  for (const _ in run.env) {
-    env = run.env;
-    break;
-  }
-  return ['e', run.argv, env as { readonly [name: string]: string } | 0, run.cwd];
-}
-
-const unpackRun = (packed: PackedRun): Run =>
-  packed[0] === 'h'
-    ? { type: 'handler', name: packed[1], input: packed[2] }
-    : { type: 'exec', argv: packed[1], env: packed[2] === 0 ? NO_STRINGS : packed[2], cwd: packed[3] };
-
-const packResult = (result: AttemptResult): PackedResult => [result.exitCode, result.signal, result.output, result.outputTruncated, result.value, result.error];
-
-function unpackResult([exitCode, signal, output, outputTruncated, value, error]: PackedResult): AttemptResult {
-  return { exitCode, signal, output, outputTruncated, value, error };
+function unpackPairs(packed: readonly string[]): { taskId: TaskId; nodeId: NodeId }[] {
+  const pairs: { taskId: TaskId; nodeId: NodeId }[] = [];
+  for (let at = 0; at < packed.length; at += 2) pairs.push({ taskId: packed[at] as TaskId, nodeId: packed[at + 1] as NodeId });
+  return pairs;
 }
 
 // State records.
-type PackedAttempt = [number, Epoch, NodeId, number, number | null, number | null, Attempt['end'], string | null];
-type PackedTask = [
-  PackedSpec,
-  TaskState,
-  number,
-  Epoch,
-  NodeId | null,
-  boolean,
-  number,
-  number,
-  number | null,
-  Revision,
-  Revision,
-  number,
-  number,
-  PackedAttempt[],
-  [number | null, string | null] | null,
-  PackedResult | null,
-];
 
 /** The value of `t/<id>` and of `f/<id>`. */
 export function encodeTask(task: Task): Uint8Array {
-  const packed: PackedTask = [
-    packSpec(task.spec),
-    task.state,
-    task.attempt,
-    task.epoch,
-    task.nodeId,
-    task.cancelRequested,
-    task.notBeforeMs,
-    task.submittedAtMs,
-    task.finishedAtMs,
-    task.submittedRevision,
-    task.revision,
-    task.queuedSeq,
-    task.finishedSeq,
-    task.attempts.map((a) => [a.attempt, a.epoch, a.nodeId, a.assignedAtMs, a.startedAtMs, a.endedAtMs, a.end, a.reason]),
-    task.progress === null ? null : [task.progress.fraction, task.progress.message],
-    task.result === null ? null : packResult(task.result),
-  ];
-  return bytesOf(RECORD_VERSION, packed);
+  const { progress, result } = task;
+  return bytesOf(
+    RECORD_VERSION,
+    `[${specText(task.spec)},"${task.state}",${task.attempt},${task.epoch},${textOrNull(task.nodeId)},${task.cancelRequested},${task.notBeforeMs},` +
+      `${task.submittedAtMs},${task.finishedAtMs},${task.submittedRevision},${task.revision},${task.queuedSeq},${task.finishedSeq},` +
+      `[${task.attempts.length === 0 ? '' : task.attempts.map(attemptText).join(',')}],` +
+      `${progress === null ? 'null' : `[${progress.fraction},${textOrNull(progress.message)}]`},${result === null ? 'null' : `[${resultText(result)}]`}]`,
+  );
 }
 
 /** Throws CodecError. */
 export function decodeTask(value: Uint8Array): Task {
-  const packed = parse(value, RECORD_VERSION, 'task record') as PackedTask;
-  const [spec, state, attempt, epoch, nodeId, cancelRequested, notBeforeMs, submittedAtMs, finishedAtMs, submittedRevision, revision, queuedSeq, finishedSeq] =
-    packed;
+  const packed = parse(value, RECORD_VERSION, 'task record') as readonly unknown[];
+  const at = SPEC_WIDTH;
+  const attempts = packed[at + 12] as readonly (readonly unknown[])[];
+  const progress = packed[at + 13] as readonly [number | null, string | null] | null;
+  const result = packed[at + 14] as readonly unknown[] | null;
   return {
-    spec: unpackSpec(spec),
-    state,
-    attempt,
-    epoch,
-    nodeId,
-    cancelRequested,
-    notBeforeMs,
-    submittedAtMs,
-    finishedAtMs,
-    submittedRevision,
-    revision,
-    queuedSeq,
-    finishedSeq,
-    attempts: packed[13].length === 0 ? NO_ATTEMPTS : packed[13].map(unpackAttempt),
-    progress: unpackProgress(packed[14]),
-    result: packed[15] === null ? null : unpackResult(packed[15]),
+    spec: specAt(packed, 0),
+    state: packed[at] as TaskState,
+    attempt: packed[at + 1] as number,
+    epoch: packed[at + 2] as Epoch,
+    nodeId: packed[at + 3] as NodeId | null,
+    cancelRequested: packed[at + 4] as boolean,
+    notBeforeMs: packed[at + 5] as number,
+    submittedAtMs: packed[at + 6] as number,
+    finishedAtMs: packed[at + 7] as number | null,
+    submittedRevision: packed[at + 8] as Revision,
+    revision: packed[at + 9] as Revision,
+    queuedSeq: packed[at + 10] as number,
+    finishedSeq: packed[at + 11] as number,
+    attempts: attempts.length === 0 ? NO_ATTEMPTS : attempts.map(unpackAttempt),
+    progress: progress === null ? null : { fraction: progress[0], message: progress[1] },
+    result: result === null ? null : resultAt(result, 0),
   };
 }
 
-function unpackAttempt([attempt, epoch, nodeId, assignedAtMs, startedAtMs, endedAtMs, end, reason]: PackedAttempt): Attempt {
-  return { attempt, epoch, nodeId, assignedAtMs, startedAtMs, endedAtMs, end, reason };
+const attemptText = (a: Attempt): string =>
+  `[${a.attempt},${a.epoch},${text(a.nodeId)},${a.assignedAtMs},${a.startedAtMs},${a.endedAtMs},${textOrNull(a.end)},${textOrNull(a.reason)}]`;
+
+function unpackAttempt(packed: readonly unknown[]): Attempt {
+  return {
+    attempt: packed[0] as number,
+    epoch: packed[1] as Epoch,
+    nodeId: packed[2] as NodeId,
+    assignedAtMs: packed[3] as number,
+    startedAtMs: packed[4] as number | null,
+    endedAtMs: packed[5] as number | null,
+    end: packed[6] as Attempt['end'],
+    reason: packed[7] as string | null,
+  };
 }
 
-const unpackProgress = (packed: PackedTask[14]): Progress | null => (packed === null ? null : { fraction: packed[0], message: packed[1] });
+const recordOf = (value: unknown): Uint8Array => bytesOf(RECORD_VERSION, JSON.stringify(value));
 
 /** The value of `n/<id>`. What a node's tasks use is not in it: the tasks say it. */
 export function encodeNode(node: Node): Uint8Array {
   const { id, labels, capacity, state, draining, incarnation, session, registeredAtMs, changedAtMs, revision } = node;
-  return bytesOf(RECORD_VERSION, {
+  return recordOf({
     id,
     labels,
     capacity: plainResources(capacity),
@@ -294,7 +240,7 @@ export interface Meta {
 
 export function encodeMeta(meta: Meta): Uint8Array {
   const { revision, nowMs, epoch, session, queuedSeq, finishedSeq, counts } = meta;
-  return bytesOf(RECORD_VERSION, { revision, nowMs, epoch, session, queuedSeq, finishedSeq, counts } satisfies Meta);
+  return recordOf({ revision, nowMs, epoch, session, queuedSeq, finishedSeq, counts } satisfies Meta);
 }
 
 export const decodeMeta = (value: Uint8Array): Meta => parse(value, RECORD_VERSION, 'meta record') as Meta;

@@ -1,10 +1,10 @@
 import type { Level, Queues, Requirement, TaskEntry } from './entries.js';
 import type { Constraint, Resources } from './model.js';
+import { NO_CONSTRAINTS } from './packing.js';
 import { heapPush, heapRemove, newTaskHeap } from './task-heap.js';
 
 const olderFirst = (a: TaskEntry, b: TaskEntry): boolean => a.queuedSeq < b.queuedSeq;
 const dueFirst = (a: TaskEntry, b: TaskEntry): boolean => a.notBeforeMs < b.notBeforeMs || (a.notBeforeMs === b.notBeforeMs && a.queuedSeq < b.queuedSeq);
-const NO_CONSTRAINTS: readonly Constraint[] = [];
 
 export const newQueues = (): Queues => ({ requirements: new Map(), active: new Set(), delayed: newTaskHeap(dueFirst) });
 

@@ -77,13 +77,15 @@ function shareOf({ node, cpuMillis, memoryMiB, slots }: Room): number {
   return share;
 }
 
+/** More left goes first; of equals the one that registered first, so that a plan does not depend on the order of a Map. */
+export const better = (a: Room, b: Room): boolean => a.share > b.share || (a.share === b.share && a.node.session < b.node.session);
+
 interface Place {
   readonly room: Room;
   share: number;
 }
 
-/** More left goes first; of equals the one that registered first, so that a plan does not depend on the order of a Map. */
-const better = (a: Place, b: Place): boolean => a.share > b.share || (a.share === b.share && a.room.node.session < b.room.node.session);
+const placeBefore = (a: Place, b: Place): boolean => a.share > b.share || (a.share === b.share && a.room.node.session < b.room.node.session);
 
 /**
  * The rooms that one requirement may use, best first. Other requirements take from the same rooms, so a place may be out of date; but a room only
@@ -134,8 +136,8 @@ export class RoomHeap {
     for (;;) {
       let child = 2 * at + 1;
       if (child >= places.length) break;
-      if (child + 1 < places.length && better(places[child + 1] as Place, places[child] as Place)) child++;
-      if (!better(places[child] as Place, moved)) break;
+      if (child + 1 < places.length && placeBefore(places[child + 1] as Place, places[child] as Place)) child++;
+      if (!placeBefore(places[child] as Place, moved)) break;
       places[at] = places[child] as Place;
       at = child;
     }

@@ -33,7 +33,9 @@ export interface DeviceBatch {
 
 export type DeviceRecord = readonly [key: Uint8Array, value: Uint8Array];
 
-export interface Picture { close(): Promise<void> }
+export interface Picture {
+  close(): Promise<void>;
+}
 
 /** gte <= key < lt */
 export interface Range {

@@ -48,7 +48,10 @@ export async function openDirectory(given: string): Promise<Directory> {
     if (names.length > 0 && names.every((name) => OURS.includes(name))) throw damaged(`${path} holds a database but no position file`);
     if (names.length > 0) {
       const what = names.includes('CURRENT') ? "holds another program's LevelDB" : 'is not empty and is not a data directory of Quorate';
-      throw new StorageError('storageOpenFailed', `${path} ${what} (it holds ${names.slice(0, 5).join(', ')}${names.length > 5 ? ', ...' : ''}). Nothing was touched: give the manager an empty directory of its own.`);
+      throw new StorageError(
+        'storageOpenFailed',
+        `${path} ${what} (it holds ${names.slice(0, 5).join(', ')}${names.length > 5 ? ', ...' : ''}). Nothing was touched: give the manager an empty directory of its own.`,
+      );
     }
     await writeFileDurably(join(path, CREATING), 'First boot is not finished. Nothing in this directory was acknowledged.\n');
     return { ...directory, fresh: true };
@@ -58,7 +61,11 @@ export async function openDirectory(given: string): Promise<Directory> {
 }
 
 export const openFailed = (path: string, error: unknown): StorageError =>
-  new StorageError('storageOpenFailed', `The data directory ${path} cannot be opened: ${error instanceof Error ? error.message : error}. Check that it exists, that this user may write it, and that the disk is well.`, { cause: error });
+  new StorageError(
+    'storageOpenFailed',
+    `The data directory ${path} cannot be opened: ${error instanceof Error ? error.message : error}. Check that it exists, that this user may write it, and that the disk is well.`,
+    { cause: error },
+  );
 
 /** Remembers a finding that LevelDB itself will not repeat. */
 export const markDamaged = (directory: Directory, text: string): Promise<void> => writeFileDurably(join(directory.path, DAMAGED), `${text}\n`);
@@ -115,7 +122,9 @@ export class PositionFile {
     });
   }
 
-  close(): void { fs.closeSync(this.#fd); }
+  close(): void {
+    fs.closeSync(this.#fd);
+  }
 }
 
 function slotOf(content: Buffer, place: number): Uint8Array {
@@ -149,4 +158,3 @@ async function syncDirectory(path: string): Promise<void> {
     await handle.close();
   }
 }
-

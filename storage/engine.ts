@@ -1,5 +1,5 @@
 import type { Entry, SnapshotMeta } from '../raft/entry.js';
-import { type LogIndex, logIndex } from '../raft/ids.js';
+import type { LogIndex } from '../raft/ids.js';
 import type { Device } from './device.js';
 import { encodePosition, type Head, headHash, sealHead, unsealHead } from './head.js';
 import { generationEnd, HEAD_KEY, keyText, logKey, stateKey, stateName } from './keys.js';
@@ -8,6 +8,7 @@ import { checkOf, damaged, entryOf, seal, sealEntry, unseal, unsealEntry } from 
 import { type EngineOptions, messageOf, type Opened, openDevice, readPages, settledPosition } from './recover.js';
 import { ChunkReader, encodeChunks } from './snapshots.js';
 import { type Batch, type Recovered, type SnapshotReader, type SnapshotStage, type Storage, StorageError } from './storage.js';
+import { Stage } from './stage.js';
 import { Sweeper } from './sweeper.js';
 
 const PAGE_BYTES = 256 << 10;
@@ -19,8 +20,6 @@ export async function openStorage(device: Device, options: EngineOptions): Promi
   await storage.begin();
   return storage;
 }
-
-type StageState = 'open' | 'finished' | 'dropped' | 'live';
 
 class Engine implements Storage {
   readonly recovered: Recovered;
@@ -43,7 +42,14 @@ class Engine implements Storage {
     this.#generationNext = opened.generationNext;
     const { identity, firstBoot, head, tail } = opened;
     this.recovered = {
-      identity, firstBoot, hardState: head.hardState, base: head.base, lastIndex: head.lastIndex, lastTerm: head.lastTerm, tail, applied: head.applied,
+      identity,
+      firstBoot,
+      hardState: head.hardState,
+      base: head.base,
+      lastIndex: head.lastIndex,
+      lastTerm: head.lastTerm,
+      tail,
+      applied: head.applied,
     };
     this.#sweeper = new Sweeper(device, (error) => this.#fail('Removing old records failed', error));
     this.#sweeper.log(opened.oldestRecord, head.base.index + 1);
@@ -56,7 +62,9 @@ class Engine implements Storage {
    * so the position is settled at what was found, before the first write.
    */
   async begin(): Promise<void> {
-    await this.#settle().catch((error: unknown) => { throw this.#fail('Writing the position file failed', error); });
+    await this.#settle().catch((error: unknown) => {
+      throw this.#fail('Writing the position file failed', error);
+    });
     this.#sweeper.start();
   }
 
@@ -93,13 +101,22 @@ class Engine implements Storage {
       }
     }
     const head: Head = {
-      sequence: before.sequence + 1, previousHash: this.#headHash, hardState: plan.hardState, base: plan.base, baseHash: plan.baseHash,
-      lastIndex: plan.lastIndex, lastTerm: plan.lastTerm, lastHash: hash, applied: plan.applied, generation: stage?.generation ?? before.generation,
+      sequence: before.sequence + 1,
+      previousHash: this.#headHash,
+      hardState: plan.hardState,
+      base: plan.base,
+      baseHash: plan.baseHash,
+      lastIndex: plan.lastIndex,
+      lastTerm: plan.lastTerm,
+      lastHash: hash,
+      applied: plan.applied,
+      generation: stage?.generation ?? before.generation,
     };
     const sealed = sealHead(head);
     records.put(HEAD_KEY, sealed);
     const slot = encodePosition({
-      ...settledPosition(head, headHash(sealed), this.#slotSequence + 1), acknowledged: { sequence: before.sequence, hash: this.#headHash },
+      ...settledPosition(head, headHash(sealed), this.#slotSequence + 1),
+      acknowledged: { sequence: before.sequence, hash: this.#headHash },
     });
     try {
       // Beside each other: the latency is the larger of the two. Acknowledged is only what both of them hold.
@@ -131,7 +148,9 @@ class Engine implements Storage {
     return unsealEntry(key, this.#get(key) ?? this.#missing(key));
   }
 
-  #missing(key: Uint8Array): never { throw damaged(`The ${keyText(key)} is missing`); }
+  #missing(key: Uint8Array): never {
+    throw damaged(`The ${keyText(key)} is missing`);
+  }
 
   #get(key: Uint8Array): Uint8Array | undefined {
     try {
@@ -155,7 +174,8 @@ class Engine implements Storage {
         const record = unsealEntry(key, value);
         const expected = from + entries.length;
         if (record.index !== expected) throw damaged(`Log entry ${expected} is missing: entry ${record.index} stands in its place`);
-        if (previousHash !== null && record.previousHash !== previousHash) throw damaged(`Log entry ${expected} does not follow the entry before it: the hash chain is broken`);
+        if (previousHash !== null && record.previousHash !== previousHash)
+          throw damaged(`Log entry ${expected} does not follow the entry before it: the hash chain is broken`);
         if (entries.length > 0 && bytes + record.dataBytes > bytesMax) return entries;
         entries.push(entryOf(record));
         bytes += record.dataBytes;
@@ -173,23 +193,45 @@ class Engine implements Storage {
     return value === undefined ? undefined : unseal(bytes, value);
   }
 
-  scanState(range: { readonly gte: string; readonly lt: string; readonly limit: number; readonly reverse: boolean }): AsyncIterable<readonly [string, Uint8Array]> {
+  scanState(range: {
+    readonly gte: string;
+    readonly lt: string;
+    readonly limit: number;
+    readonly reverse: boolean;
+  }): AsyncIterable<readonly [string, Uint8Array]> {
     this.#refuse();
     const { generation } = this.#head;
-    const pages = this.#device.pages({
-      gte: stateKey(generation, range.gte), lt: stateKey(generation, range.lt), reverse: range.reverse, limit: range.limit, pageBytes: PAGE_BYTES, keysOnly: false,
-    }, null);
+    const pages = this.#device.pages(
+      {
+        gte: stateKey(generation, range.gte),
+        lt: stateKey(generation, range.lt),
+        reverse: range.reverse,
+        limit: range.limit,
+        pageBytes: PAGE_BYTES,
+        keysOnly: false,
+      },
+      null,
+    );
     return unsealPages(pages);
   }
 
   async openSnapshot(): Promise<SnapshotReader> {
     this.#refuse();
     const device = this.#device;
-    const { identity: { clusterId } } = this.recovered;
+    const {
+      identity: { clusterId },
+    } = this.recovered;
     const picture = device.picture();
     // From the picture, not from memory: a batch under way may already be in the picture.
     const head = unsealHead(device.get(HEAD_KEY, picture) ?? this.#missing(HEAD_KEY));
-    const range = { gte: stateKey(head.generation, ''), lt: generationEnd(head.generation), reverse: false, limit: Number.POSITIVE_INFINITY, pageBytes: PAGE_BYTES, keysOnly: false };
+    const range = {
+      gte: stateKey(head.generation, ''),
+      lt: generationEnd(head.generation),
+      reverse: false,
+      limit: Number.POSITIVE_INFINITY,
+      pageBytes: PAGE_BYTES,
+      keysOnly: false,
+    };
     let closed: Promise<void> | null = null;
     return {
       meta: head.applied,
@@ -225,7 +267,9 @@ class Engine implements Storage {
       batch.put(key, seal(key, value));
     }
     // Synced each time: an unsynced write-ahead file may lose its tail when a later one survives.
-    return batch.write(true).catch((error: unknown) => { throw this.#fail('Writing a staged snapshot failed', error); });
+    return batch.write(true).catch((error: unknown) => {
+      throw this.#fail('Writing a staged snapshot failed', error);
+    });
   }
 
   #finishedStage(meta: SnapshotMeta): Stage {
@@ -252,14 +296,19 @@ class Engine implements Storage {
   }
 
   #track(work: Promise<void>): Promise<void> {
-    const done = work.finally(() => { this.#underWay = null; });
+    const done = work.finally(() => {
+      this.#underWay = null;
+    });
     this.#underWay = done;
     return done;
   }
 
   #fail(what: string, cause: unknown): StorageError {
-    this.#failure ??= new StorageError('storageWriteFailed',
-      `${what}: ${messageOf(cause)}. What was being written may or may not be there; this process must not write again. Repair the disk or free space, then start the manager again.`, { cause });
+    this.#failure ??= new StorageError(
+      'storageWriteFailed',
+      `${what}: ${messageOf(cause)}. What was being written may or may not be there; this process must not write again. Repair the disk or free space, then start the manager again.`,
+      { cause },
+    );
     this.#sweeper.halt();
     return this.#failure;
   }
@@ -278,55 +327,5 @@ class Engine implements Storage {
 async function* unsealPages(pages: AsyncIterable<readonly (readonly [Uint8Array, Uint8Array])[]>): AsyncGenerator<readonly [string, Uint8Array]> {
   for await (const page of readPages(pages, 'the state')) {
     for (const [key, value] of page) yield [stateName(key), unseal(key, value)];
-  }
-}
-
-interface StageWork {
-  write(records: readonly (readonly [string, Uint8Array])[]): Promise<void>;
-  refuse(): void;
-  drop(): void;
-}
-
-class Stage implements SnapshotStage {
-  readonly meta: SnapshotMeta;
-  readonly generation: number;
-  state: StageState = 'open';
-  readonly #reader: ChunkReader;
-  readonly #work: StageWork;
-  #adding: Promise<void> = Promise.resolve();
-
-  constructor(meta: SnapshotMeta, generation: number, reader: ChunkReader, work: StageWork) {
-    this.meta = { index: logIndex(meta.index), term: meta.term, configuration: meta.configuration };
-    this.generation = generation;
-    this.#reader = reader;
-    this.#work = work;
-  }
-
-  async add(chunk: Uint8Array): Promise<void> {
-    this.#work.refuse();
-    this.#open();
-    const records = this.#reader.read(chunk);
-    if (records.length === 0) return;
-    this.#adding = Promise.all([this.#adding, this.#work.write(records)]).then(() => undefined);
-    await this.#adding;
-  }
-
-  async finish(): Promise<void> {
-    this.#work.refuse();
-    this.#open();
-    if (!this.#reader.complete) throw new StorageError('snapshotDamaged', `The snapshot at index ${this.meta.index} is not complete: its last chunk has not come. Nothing of it was made live: ask for it again.`);
-    await this.#adding;
-    this.state = 'finished';
-  }
-
-  async abort(): Promise<void> {
-    if (this.state === 'live' || this.state === 'dropped') return;
-    this.state = 'dropped';
-    await this.#adding.catch(() => undefined);
-    this.#work.drop();
-  }
-
-  #open(): void {
-    if (this.state !== 'open') throw new Error(`storage: this snapshot stage is ${this.state}`);
   }
 }

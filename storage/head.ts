@@ -88,9 +88,13 @@ export function decodePosition(bytes: Uint8Array | null): Position | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(SLOT_BYTES - 4) !== crc32(bytes.subarray(0, SLOT_BYTES - 4)) || readSafe(view, 0) === 0) return null;
   return {
-    slotSequence: readSafe(view, 0), acknowledged: { sequence: readSafe(view, 8), hash: view.getUint32(16) },
-    next: { sequence: readSafe(view, 20), hash: view.getUint32(28) }, term: readSafe(view, 32), vote: view.getUint32(40),
-    lastIndex: readSafe(view, 44), lastHash: view.getUint32(52),
+    slotSequence: readSafe(view, 0),
+    acknowledged: { sequence: readSafe(view, 8), hash: view.getUint32(16) },
+    next: { sequence: readSafe(view, 20), hash: view.getUint32(28) },
+    term: readSafe(view, 32),
+    vote: view.getUint32(40),
+    lastIndex: readSafe(view, 44),
+    lastHash: view.getUint32(52),
   };
 }
 

@@ -41,15 +41,21 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<St
 type Database = Level<Buffer, Buffer>;
 
 const OPEN_OPTIONS = {
-  keyEncoding: 'buffer', valueEncoding: 'buffer',
+  keyEncoding: 'buffer',
+  valueEncoding: 'buffer',
   // No compression: the check of the table files reads them as they are (leveldb-files.ts).
-  compression: false, cacheSize: 32 << 20, writeBufferSize: 16 << 20, maxFileSize: 8 << 20,
+  compression: false,
+  cacheSize: 32 << 20,
+  writeBufferSize: 16 << 20,
+  maxFileSize: 8 << 20,
 } as const;
 
 async function openLevelDevice(directory: Directory, options: LevelStorageOptions): Promise<LevelDevice> {
   let position: PositionFile | null = null;
   if (!directory.fresh) {
-    position = await PositionFile.open(directory).catch((error: unknown) => { throw error instanceof StorageError ? error : openFailed(directory.path, error); });
+    position = await PositionFile.open(directory).catch((error: unknown) => {
+      throw error instanceof StorageError ? error : openFailed(directory.path, error);
+    });
   }
   try {
     if (position !== null) {
@@ -92,10 +98,15 @@ async function openDatabase(directory: Directory, createIfMissing: boolean): Pro
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     const code = cause instanceof Error && 'code' in cause ? cause.code : null;
     if (code === 'LEVEL_LOCKED') {
-      throw new StorageError('storageLocked', `The data directory ${directory.path} is in use by another process. Stop that one first; two managers never share a directory.`, { cause: error });
+      throw new StorageError(
+        'storageLocked',
+        `The data directory ${directory.path} is in use by another process. Stop that one first; two managers never share a directory.`,
+        { cause: error },
+      );
     }
     const text = messageOf(error);
-    if (code === 'LEVEL_CORRUPTION' || /corrupt|does not exist|missing files|CURRENT/i.test(text)) throw damaged(`The database in ${directory.path} does not open: ${text}`, error);
+    if (code === 'LEVEL_CORRUPTION' || /corrupt|does not exist|missing files|CURRENT/i.test(text))
+      throw damaged(`The database in ${directory.path} does not open: ${text}`, error);
     throw openFailed(directory.path, cause);
   }
 }
@@ -117,7 +128,14 @@ async function checkTables(directory: Directory): Promise<void> {
 /** Changes whenever a table comes or goes. */
 async function manifestOf(directory: Directory): Promise<string> {
   const names = (await fsp.readdir(directory.databasePath).catch(() => [])).filter((name) => name.startsWith('MANIFEST')).sort();
-  const sizes = await Promise.all(names.map((name) => fsp.stat(join(directory.databasePath, name)).then((stat) => stat.size, () => -1)));
+  const sizes = await Promise.all(
+    names.map((name) =>
+      fsp.stat(join(directory.databasePath, name)).then(
+        (stat) => stat.size,
+        () => -1,
+      ),
+    ),
+  );
   return names.map((name, at) => `${name} ${sizes[at]}`).join(', ');
 }
 
@@ -153,19 +171,31 @@ class LevelDevice implements Device {
     this.#onSynced = onSynced;
   }
 
-  get stamp(): Uint8Array | null { return this.#position?.stamp ?? null; }
-  get slots(): readonly [Uint8Array | null, Uint8Array | null] { return this.#position?.slots ?? [null, null]; }
+  get stamp(): Uint8Array | null {
+    return this.#position?.stamp ?? null;
+  }
+  get slots(): readonly [Uint8Array | null, Uint8Array | null] {
+    return this.#position?.slots ?? [null, null];
+  }
 
-  async initialize(stamp: Uint8Array): Promise<void> { this.#position = await PositionFile.create(this.#directory, stamp); }
+  async initialize(stamp: Uint8Array): Promise<void> {
+    this.#position = await PositionFile.create(this.#directory, stamp);
+  }
 
-  initialized(): Promise<void> { return finishCreation(this.#directory); }
+  initialized(): Promise<void> {
+    return finishCreation(this.#directory);
+  }
 
   batch(): DeviceBatch {
     const batch = this.#database.batch();
     return {
       // A chained batch copies both into LevelDB's own buffer at once.
-      put: (key, value) => { batch.put(key as Buffer, value as Buffer); },
-      delete: (key) => { batch.del(key as Buffer); },
+      put: (key, value) => {
+        batch.put(key as Buffer, value as Buffer);
+      },
+      delete: (key) => {
+        batch.del(key as Buffer);
+      },
       write: async (sync) => {
         await batch.write({ sync });
         if (sync) this.#onSynced?.();
@@ -185,14 +215,21 @@ class LevelDevice implements Device {
   pages(range: Range, picture: Picture | null): AsyncIterable<readonly DeviceRecord[]> {
     // Made now, not at the first page: an iterator shows the moment at which it was made.
     const iterator = this.#database.iterator({
-      gte: range.gte as Buffer, lt: range.lt as Buffer, reverse: range.reverse, limit: Number.isFinite(range.limit) ? range.limit : -1,
-      values: !range.keysOnly, highWaterMarkBytes: range.pageBytes, fillCache: false,
+      gte: range.gte as Buffer,
+      lt: range.lt as Buffer,
+      reverse: range.reverse,
+      limit: Number.isFinite(range.limit) ? range.limit : -1,
+      values: !range.keysOnly,
+      highWaterMarkBytes: range.pageBytes,
+      fillCache: false,
       ...(picture === null ? {} : { snapshot: (picture as LevelPicture).snapshot }),
     });
     return readIterator(iterator, range.keysOnly);
   }
 
-  picture(): Picture { return new LevelPicture(this.#database); }
+  picture(): Picture {
+    return new LevelPicture(this.#database);
+  }
 
   async close(): Promise<void> {
     try {
@@ -206,9 +243,13 @@ class LevelDevice implements Device {
 class LevelPicture implements Picture {
   readonly snapshot: ReturnType<Database['snapshot']>;
 
-  constructor(database: Database) { this.snapshot = database.snapshot(); }
+  constructor(database: Database) {
+    this.snapshot = database.snapshot();
+  }
 
-  close(): Promise<void> { return this.snapshot.close(); }
+  close(): Promise<void> {
+    return this.snapshot.close();
+  }
 }
 
 /** PERF: records of one native call; the bytes bound (highWaterMarkBytes) ends a page before this count does. */

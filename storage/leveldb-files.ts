@@ -63,7 +63,10 @@ function findBlockDamage(file: Buffer): string | null {
   }
 }
 
-interface Handle { readonly offset: number; readonly size: number }
+interface Handle {
+  readonly offset: number;
+  readonly size: number;
+}
 
 function blockHolds(file: Buffer, { offset, size }: Handle): boolean {
   const end = offset + size + 1;
@@ -161,7 +164,9 @@ class Cursor {
     this.#end = end;
   }
 
-  get done(): boolean { return this.#at >= this.#end; }
+  get done(): boolean {
+    return this.#at >= this.#end;
+  }
 
   /** Up to 2^53: file numbers, sizes and sequences stay far below. */
   varint(): number {
@@ -182,7 +187,9 @@ class Cursor {
     return from;
   }
 
-  handle(): Handle { return { offset: this.varint(), size: this.varint() }; }
+  handle(): Handle {
+    return { offset: this.varint(), size: this.varint() };
+  }
 }
 
 function unmask(masked: number): number {
@@ -213,8 +220,15 @@ export function crc32c(bytes: Uint8Array, from: number, to: number): number {
   let at = from;
   for (; at + 8 <= to; at += 8) {
     const low = crc ^ ((bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24));
-    crc = (t[1792 + (low & 255)] as number) ^ (t[1536 + ((low >>> 8) & 255)] as number) ^ (t[1280 + ((low >>> 16) & 255)] as number) ^ (t[1024 + (low >>> 24)] as number)
-      ^ (t[768 + (bytes[at + 4] as number)] as number) ^ (t[512 + (bytes[at + 5] as number)] as number) ^ (t[256 + (bytes[at + 6] as number)] as number) ^ (t[bytes[at + 7] as number] as number);
+    crc =
+      (t[1792 + (low & 255)] as number) ^
+      (t[1536 + ((low >>> 8) & 255)] as number) ^
+      (t[1280 + ((low >>> 16) & 255)] as number) ^
+      (t[1024 + (low >>> 24)] as number) ^
+      (t[768 + (bytes[at + 4] as number)] as number) ^
+      (t[512 + (bytes[at + 5] as number)] as number) ^
+      (t[256 + (bytes[at + 6] as number)] as number) ^
+      (t[bytes[at + 7] as number] as number);
   }
   for (; at < to; at += 1) crc = (crc >>> 8) ^ (t[(crc ^ (bytes[at] as number)) & 255] as number);
   return (crc ^ -1) >>> 0;

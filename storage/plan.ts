@@ -54,8 +54,13 @@ export function planWrite(head: Head, batch: Batch, recordAt: RecordAt): WritePl
     for (const entry of order.entries) log.append(entry);
   }
   must(hardState.term >= head.hardState.term, 'the term never goes back', hardState.term, head.hardState.term);
-  must(hardState.term > head.hardState.term || head.hardState.vote === 0 || hardState.vote === head.hardState.vote,
-    'a vote once given stands for its term', hardState.term, hardState.vote, head.hardState.vote);
+  must(
+    hardState.term > head.hardState.term || head.hardState.vote === 0 || hardState.vote === head.hardState.vote,
+    'a vote once given stands for its term',
+    hardState.term,
+    hardState.vote,
+    head.hardState.vote,
+  );
 
   let applied: SnapshotMeta = head.applied;
   const takeState = snapshot === null || (batch.applied !== null && batch.applied.index > snapshot.index);
@@ -74,8 +79,8 @@ export function planWrite(head: Head, batch: Batch, recordAt: RecordAt): WritePl
     log.compact(batch.compact);
   }
 
-  const changed = !sameHardState(hardState, head.hardState) || log.changed || snapshot !== null || !sameMeta(applied, head.applied)
-    || (takeState && batch.state.length > 0);
+  const changed =
+    !sameHardState(hardState, head.hardState) || log.changed || snapshot !== null || !sameMeta(applied, head.applied) || (takeState && batch.state.length > 0);
   if (!changed) return null;
   return { ...log.result(), hardState, snapshot, applied, takeState };
 }
@@ -99,14 +104,18 @@ class LogModel {
     this.#kept = head.lastIndex;
   }
 
-  get lastIndex(): number { return Math.max(this.#kept, this.base.index) + this.#entries.length; }
+  get lastIndex(): number {
+    return Math.max(this.#kept, this.base.index) + this.#entries.length;
+  }
 
   #termAt(index: number): number {
     if (index === this.base.index) return this.base.term;
     return index <= this.#kept ? this.#old(index).term : (this.#entries[index - this.#firstNew] as Entry).term;
   }
 
-  get #firstNew(): number { return Math.max(this.#kept, this.base.index) + 1; }
+  get #firstNew(): number {
+    return Math.max(this.#kept, this.base.index) + 1;
+  }
 
   #old(index: number): { readonly term: number; readonly hash: number } {
     return index === this.#head.lastIndex ? { term: this.#head.lastTerm, hash: this.#head.lastHash } : this.#recordAt(index);
@@ -165,11 +174,17 @@ class LogModel {
     const firstNew = this.#firstNew;
     const beforeNew = firstNew - 1;
     return {
-      base, baseHash: this.#baseHash, entries: this.#entries, firstNew,
+      base,
+      baseHash: this.#baseHash,
+      entries: this.#entries,
+      firstNew,
       hashBeforeNew: beforeNew === base.index ? this.#baseHash : this.#old(beforeNew).hash,
-      lastIndex: logIndex(lastIndex), lastTerm: this.#termAt(lastIndex) as Term,
-      deleteFrom: firstNew + this.#entries.length, deleteTo: this.#head.lastIndex + 1,
-      sweepFrom: this.#head.base.index + 1, sweepTo: Math.min(base.index, this.#head.lastIndex) + 1,
+      lastIndex: logIndex(lastIndex),
+      lastTerm: this.#termAt(lastIndex) as Term,
+      deleteFrom: firstNew + this.#entries.length,
+      deleteTo: this.#head.lastIndex + 1,
+      sweepFrom: this.#head.base.index + 1,
+      sweepTo: Math.min(base.index, this.#head.lastIndex) + 1,
     };
   }
 }

@@ -70,8 +70,12 @@ export function unsealEntry(key: Uint8Array, value: Uint8Array): LogRecord {
   if (body.byteLength < LOG_HEADER_BYTES) throw damaged(`The ${keyText(key)} is ${body.byteLength} bytes long, shorter than its header`);
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
   return {
-    index: readSafe(view, 0), term: readSafe(view, 8), dataBytes: view.getUint32(16), previousHash: view.getUint32(20),
-    hash: checkOf(value), encoded: body.subarray(LOG_HEADER_BYTES),
+    index: readSafe(view, 0),
+    term: readSafe(view, 8),
+    dataBytes: view.getUint32(16),
+    previousHash: view.getUint32(20),
+    hash: checkOf(value),
+    encoded: body.subarray(LOG_HEADER_BYTES),
   };
 }
 

@@ -47,20 +47,35 @@ export async function openDevice(device: Device, options: EngineOptions): Promis
   const { head, hash, slotSequence } = checkHead(device);
   const tail = await checkLog(device, head, options.tailBytesMax);
   return {
-    identity, firstBoot: false, head, headHash: hash, slotSequence, tail,
-    generationNext: Math.max(head.generation, await newestGeneration(device)) + 1, oldestRecord: await oldestRecord(device, head),
+    identity,
+    firstBoot: false,
+    head,
+    headHash: hash,
+    slotSequence,
+    tail,
+    generationNext: Math.max(head.generation, await newestGeneration(device)) + 1,
+    oldestRecord: await oldestRecord(device, head),
   };
 }
 
 async function firstBoot(device: Device, options: EngineOptions): Promise<Opened> {
   const left = device.get(HEAD_KEY, null);
-  if (left !== undefined && unsealHead(left).sequence !== 1) throw damaged('First boot seems unfinished, but the database holds more than first boot writes: it is not touched');
+  if (left !== undefined && unsealHead(left).sequence !== 1)
+    throw damaged('First boot seems unfinished, but the database holds more than first boot writes: it is not touched');
   const identity: Identity = { clusterId: options.clusterId, serverId: options.serverId, incarnation: options.randomIncarnation() };
   const stamp = encodeStamp(identity);
   const base: SnapshotMeta = { index: NO_INDEX, term: NO_TERM, configuration: options.bootstrap };
   const head: Head = {
-    sequence: 1, previousHash: 0, hardState: { term: NO_TERM, vote: NO_SERVER, commit: NO_INDEX },
-    base, baseHash: hashOfMeta(base), lastIndex: NO_INDEX, lastTerm: NO_TERM, lastHash: hashOfMeta(base), applied: base, generation: 1,
+    sequence: 1,
+    previousHash: 0,
+    hardState: { term: NO_TERM, vote: NO_SERVER, commit: NO_INDEX },
+    base,
+    baseHash: hashOfMeta(base),
+    lastIndex: NO_INDEX,
+    lastTerm: NO_TERM,
+    lastHash: hashOfMeta(base),
+    applied: base,
+    generation: 1,
   };
   await device.initialize(stamp);
   const sealed = sealHead(head);
@@ -74,7 +89,9 @@ async function firstBoot(device: Device, options: EngineOptions): Promise<Opened
   return { identity, firstBoot: true, head, headHash: hash, slotSequence: 2, tail: [], generationNext: 2, oldestRecord: 1 };
 }
 
-interface Stamp extends Identity { readonly formatVersion: number }
+interface Stamp extends Identity {
+  readonly formatVersion: number;
+}
 
 const encodeStamp = (identity: Identity): Buffer => Buffer.from(JSON.stringify({ formatVersion: FORMAT_VERSION, ...identity } satisfies Stamp));
 
@@ -87,13 +104,22 @@ export function checkStamp(bytes: Uint8Array, expected: { readonly clusterId: st
     throw damaged('The identity cannot be read, though its checksum holds', error);
   }
   if (stamp.formatVersion !== FORMAT_VERSION) {
-    throw new StorageError('formatVersion', `The data directory has format version ${stamp.formatVersion}; this version of Quorate reads ${FORMAT_VERSION}. Start the version that wrote it.`);
+    throw new StorageError(
+      'formatVersion',
+      `The data directory has format version ${stamp.formatVersion}; this version of Quorate reads ${FORMAT_VERSION}. Start the version that wrote it.`,
+    );
   }
   if (stamp.clusterId !== expected.clusterId) {
-    throw new StorageError('identityMismatch', `The data directory belongs to cluster ${JSON.stringify(stamp.clusterId)}, and this manager is started for cluster ${JSON.stringify(expected.clusterId)}. Give it its own directory, or the right cluster id.`);
+    throw new StorageError(
+      'identityMismatch',
+      `The data directory belongs to cluster ${JSON.stringify(stamp.clusterId)}, and this manager is started for cluster ${JSON.stringify(expected.clusterId)}. Give it its own directory, or the right cluster id.`,
+    );
   }
   if (stamp.serverId !== expected.serverId) {
-    throw new StorageError('identityMismatch', `The data directory belongs to server ${stamp.serverId}, and this manager is started as server ${expected.serverId}. Two managers may never share or swap directories: give it its own.`);
+    throw new StorageError(
+      'identityMismatch',
+      `The data directory belongs to server ${stamp.serverId}, and this manager is started as server ${expected.serverId}. Two managers may never share or swap directories: give it its own.`,
+    );
   }
   return { clusterId: stamp.clusterId, serverId: stamp.serverId, incarnation: stamp.incarnation };
 }
@@ -101,7 +127,10 @@ export function checkStamp(bytes: Uint8Array, expected: { readonly clusterId: st
 function checkIdentity(stamp: Uint8Array, beside: Uint8Array, options: EngineOptions): Identity {
   const identity = checkStamp(stamp, options);
   if (!Buffer.from(stamp).equals(beside)) {
-    throw new StorageError('identityMismatch', 'The database and the position file beside it come from different directories: one of the two was copied or swapped. Put the matching one back.');
+    throw new StorageError(
+      'identityMismatch',
+      'The database and the position file beside it come from different directories: one of the two was copied or swapped. Put the matching one back.',
+    );
   }
   return identity;
 }
@@ -117,7 +146,8 @@ function checkHead(device: Device): { readonly head: Head; readonly hash: number
     const order = head.sequence < newest.acknowledged.sequence ? 'older than' : head.sequence > newest.next.sequence + 1 ? 'newer than' : 'another one than';
     throw damaged(
       `The database stands at batch ${head.sequence} (last log entry ${head.lastIndex}), ${order} what the position file remembers: batch ${newest.acknowledged.sequence} was ` +
-      `acknowledged, and batch ${newest.next.sequence} led to log entry ${newest.lastIndex} in term ${newest.term}. Acknowledged writes were lost, or an old copy was put in place`);
+        `acknowledged, and batch ${newest.next.sequence} led to log entry ${newest.lastIndex} in term ${newest.term}. Acknowledged writes were lost, or an old copy was put in place`,
+    );
   }
   if (head.base.index > head.applied.index || head.applied.index > head.lastIndex) {
     throw damaged(`The head record says base ${head.base.index}, applied ${head.applied.index}, last entry ${head.lastIndex}: these cannot be`);
@@ -133,8 +163,13 @@ function newestPosition(device: Device): Position | null {
 
 /** Nothing under way: acknowledged and next are the same head. */
 export const settledPosition = (head: Head, hash: number, slotSequence: number): Position => ({
-  slotSequence, acknowledged: { sequence: head.sequence, hash }, next: { sequence: head.sequence, hash },
-  term: head.hardState.term, vote: head.hardState.vote, lastIndex: head.lastIndex, lastHash: head.lastHash,
+  slotSequence,
+  acknowledged: { sequence: head.sequence, hash },
+  next: { sequence: head.sequence, hash },
+  term: head.hardState.term,
+  vote: head.hardState.vote,
+  lastIndex: head.lastIndex,
+  lastHash: head.lastHash,
 });
 
 /** Walks the chain from the base to the last entry. PERF: hundreds of MB pass here at a restart; only the tail is decoded. */
@@ -152,7 +187,8 @@ async function checkLog(device: Device, head: Head, tailBytesMax: number): Promi
       if (logIndexOf(key) !== index + 1) throw damaged(`Log entry ${index + 1} is missing: the next one on disk is ${logIndexOf(key)}`);
       if (record.index !== index + 1) throw damaged(`Log entry ${index + 1} says that it is entry ${record.index}`);
       if (record.index > head.lastIndex) throw damaged(`Log entry ${record.index} lies after the last one, ${head.lastIndex}`);
-      if (record.previousHash !== hash) throw damaged(`Log entry ${record.index} does not follow the entry ${index} that is on disk: the hash chain is broken between the two`);
+      if (record.previousHash !== hash)
+        throw damaged(`Log entry ${record.index} does not follow the entry ${index} that is on disk: the hash chain is broken between the two`);
       if (record.term < term) throw damaged(`Log entry ${record.index} has term ${record.term}, less than the term ${term} of the entry before it`);
       ({ index, hash, term } = record);
       tail.push(record);
@@ -172,7 +208,10 @@ async function checkLog(device: Device, head: Head, tailBytesMax: number): Promi
 }
 
 async function newestGeneration(device: Device): Promise<number> {
-  for await (const page of readPages(device.pages({ gte: stateKey(0, ''), lt: END_KEY, reverse: true, limit: 1, pageBytes: 1, keysOnly: true }, null), 'the state')) {
+  for await (const page of readPages(
+    device.pages({ gte: stateKey(0, ''), lt: END_KEY, reverse: true, limit: 1, pageBytes: 1, keysOnly: true }, null),
+    'the state',
+  )) {
     for (const [key] of page) return generationOf(key);
   }
   return 0;

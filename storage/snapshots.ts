@@ -23,7 +23,11 @@ const HEADER_BYTES = 17;
 const CHECK_BYTES = 4;
 const KIND = { first: 1, records: 2, last: 3 } as const;
 
-export interface FirstBody { readonly format: number; readonly clusterId: string; readonly meta: SnapshotMeta }
+export interface FirstBody {
+  readonly format: number;
+  readonly clusterId: string;
+  readonly meta: SnapshotMeta;
+}
 
 const refuse = (what: string): StorageError => new StorageError('snapshotDamaged', `${what}. Nothing of it was made live: ask for the snapshot again.`);
 
@@ -136,7 +140,9 @@ export class ChunkReader {
     if (first.format !== FORMAT) throw refuse(`The snapshot has format ${first.format}; this version reads ${FORMAT}`);
     if (first.clusterId !== this.#clusterId) throw refuse(`The snapshot is of cluster ${first.clusterId}, this is ${this.#clusterId}`);
     if (JSON.stringify(canonical(first.meta)) !== JSON.stringify(canonical(this.#meta))) {
-      throw refuse(`The snapshot stands at index ${first.meta.index} of term ${first.meta.term}; one at index ${this.#meta.index} of term ${this.#meta.term} was announced`);
+      throw refuse(
+        `The snapshot stands at index ${first.meta.index} of term ${first.meta.term}; one at index ${this.#meta.index} of term ${this.#meta.term} was announced`,
+      );
     }
     this.#stream = crc32(body);
   }
@@ -165,5 +171,8 @@ function parseRecords(body: Uint8Array, what: string, into: (readonly [string, U
 }
 
 /** The same keys in the same order, whatever object it came from. */
-const canonical = ({ index, term, configuration: { voters, outgoing, learners } }: SnapshotMeta): SnapshotMeta =>
-  ({ index, term, configuration: { voters, outgoing, learners } });
+const canonical = ({ index, term, configuration: { voters, outgoing, learners } }: SnapshotMeta): SnapshotMeta => ({
+  index,
+  term,
+  configuration: { voters, outgoing, learners },
+});

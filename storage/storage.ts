@@ -8,7 +8,10 @@ import type { LogIndex, ServerId, Term } from '../raft/ids.js';
  */
 
 /** One record of the state machine. `key` begins with its table's letter (see src/cluster/codec.ts); value null deletes it. */
-export interface StateChange { readonly key: string; readonly value: Uint8Array | null }
+export interface StateChange {
+  readonly key: string;
+  readonly value: Uint8Array | null;
+}
 
 /** What goes to disk together in one synced batch: all of it or nothing survives a crash. */
 export interface Batch {
@@ -69,7 +72,12 @@ export interface Storage {
   /** The persisted state only (not what a pending write holds). Synchronous: `finished(taskId)` needs it. */
   getState(key: string): Uint8Array | undefined;
   /** Keys in byte order of their UTF-8, gte <= key < lt, at most `limit`. A consistent picture of the moment of the call. */
-  scanState(range: { readonly gte: string; readonly lt: string; readonly limit: number; readonly reverse: boolean }): AsyncIterable<readonly [string, Uint8Array]>;
+  scanState(range: {
+    readonly gte: string;
+    readonly lt: string;
+    readonly limit: number;
+    readonly reverse: boolean;
+  }): AsyncIterable<readonly [string, Uint8Array]>;
   openSnapshot(): Promise<SnapshotReader>;
   stageSnapshot(meta: SnapshotMeta): Promise<SnapshotStage>;
   /** Ends reads and writes under way, then closes. */
@@ -77,7 +85,14 @@ export interface Storage {
 }
 
 export type StorageErrorCode =
-  | 'storageLocked' | 'identityMismatch' | 'formatVersion' | 'storageDamaged' | 'snapshotDamaged' | 'storageWriteFailed' | 'storageOpenFailed' | 'storageClosed';
+  | 'storageLocked'
+  | 'identityMismatch'
+  | 'formatVersion'
+  | 'storageDamaged'
+  | 'snapshotDamaged'
+  | 'storageWriteFailed'
+  | 'storageOpenFailed'
+  | 'storageClosed';
 
 /** What happened, to which thing, what to do; `code` for programs. */
 export class StorageError extends Error {

@@ -24,10 +24,14 @@ export class Sweeper {
   }
 
   /** Log records [from, to). */
-  log(from: number, to: number): void { this.#add({ kind: 'log', from, to }); }
+  log(from: number, to: number): void {
+    this.#add({ kind: 'log', from, to });
+  }
 
   /** State generations [from, to). */
-  generations(from: number, to: number): void { this.#add({ kind: 'generations', from, to }); }
+  generations(from: number, to: number): void {
+    this.#add({ kind: 'generations', from, to });
+  }
 
   start(): void {
     this.#started = true;
@@ -35,7 +39,9 @@ export class Sweeper {
   }
 
   /** No further batch is begun. */
-  halt(): void { this.#halted = true; }
+  halt(): void {
+    this.#halted = true;
+  }
 
   async stop(): Promise<void> {
     this.halt();
@@ -50,10 +56,14 @@ export class Sweeper {
 
   #wake(): void {
     if (this.#running !== null || !this.#started || this.#halted || this.#tasks.length === 0) return;
-    this.#running = this.#run().catch((error: unknown) => { this.#failed(error); }).finally(() => {
-      this.#running = null;
-      this.#wake();
-    });
+    this.#running = this.#run()
+      .catch((error: unknown) => {
+        this.#failed(error);
+      })
+      .finally(() => {
+        this.#running = null;
+        this.#wake();
+      });
   }
 
   async #run(): Promise<void> {
@@ -72,7 +82,14 @@ export class Sweeper {
   }
 
   async #sweepGenerations(from: number, to: number): Promise<void> {
-    const range = { gte: stateKey(from, ''), lt: generationEnd(to - 1), reverse: false, limit: Number.POSITIVE_INFINITY, pageBytes: PAGE_BYTES, keysOnly: true };
+    const range = {
+      gte: stateKey(from, ''),
+      lt: generationEnd(to - 1),
+      reverse: false,
+      limit: Number.POSITIVE_INFINITY,
+      pageBytes: PAGE_BYTES,
+      keysOnly: true,
+    };
     for await (const page of this.#device.pages(range, null)) {
       for (let at = 0; at < page.length && !this.#halted; at += BATCH_RECORDS) {
         const batch = this.#device.batch();

@@ -49,10 +49,13 @@ export async function runStorageKill(cycles: number, seed: number, progress: (li
       if (found.writes < acknowledged) throw new Error(`${where}: acknowledged batches are lost`);
       if (found.writes > acknowledged + 1) throw new Error(`${where}: more than the one under way`);
       while (model.writes < found.writes) model = draw(model, seeded(seed + model.writes)).after;
-      if (!isDeepStrictEqual(found.picture, model.picture())) throw new Error(`${where}: the content differs: ${JSON.stringify(found.picture)} for ${JSON.stringify(model.picture())}`);
+      if (!isDeepStrictEqual(found.picture, model.picture()))
+        throw new Error(`${where}: the content differs: ${JSON.stringify(found.picture)} for ${JSON.stringify(model.picture())}`);
       unacknowledged += found.writes - acknowledged;
       if (cycle % 25 === 0 || cycle === cycles) {
-        progress(`storage-kill: ${cycle}/${cycles} cycles, ${model.writes} batches, ${unacknowledged} unacknowledged survived, ${killedWhileOpening} killed while opening, ${Math.round((performance.now() - from) / cycle)} ms a cycle`);
+        progress(
+          `storage-kill: ${cycle}/${cycles} cycles, ${model.writes} batches, ${unacknowledged} unacknowledged survived, ${killedWhileOpening} killed while opening, ${Math.round((performance.now() - from) / cycle)} ms a cycle`,
+        );
       }
     }
     return { cycles, writes: model.writes, unacknowledged, killedWhileOpening, ms: performance.now() - from };
@@ -62,13 +65,20 @@ export async function runStorageKill(cycles: number, seed: number, progress: (li
 }
 
 /** The number of the last acknowledged batch, `before` if there was none. */
-async function writeUntilKilled(directory: string, seed: number, before: number, random: Random): Promise<{ readonly acknowledged: number; readonly opened: boolean }> {
+async function writeUntilKilled(
+  directory: string,
+  seed: number,
+  before: number,
+  random: Random,
+): Promise<{ readonly acknowledged: number; readonly opened: boolean }> {
   const child = spawn(process.execPath, [CHILD, directory, String(seed)], { stdio: ['ignore', 'pipe', 'pipe'] });
   const gone = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
   const out = collect(child);
   const whileOpening = random.uint32() % 4 === 0;
   if (!whileOpening) await Promise.race([out.opened, gone]);
-  await new Promise((done) => { setTimeout(done, fraction(random) * (whileOpening ? OPENING_MS : WRITING_MS)); });
+  await new Promise((done) => {
+    setTimeout(done, fraction(random) * (whileOpening ? OPENING_MS : WRITING_MS));
+  });
   child.kill('SIGKILL');
   const [code, signal] = await gone;
   if (signal !== 'SIGKILL') throw new Error(`SEED=${seed}: the writing process ended by itself (${code ?? signal}) after ${before} batches: ${out.errors()}`);
@@ -79,7 +89,9 @@ async function writeUntilKilled(directory: string, seed: number, before: number,
 function collect(child: ChildProcess): { readonly opened: Promise<void>; text(): string; errors(): string } {
   let text = '';
   let errors = '';
-  child.stderr?.setEncoding('utf8').on('data', (data: string) => { errors += data; });
+  child.stderr?.setEncoding('utf8').on('data', (data: string) => {
+    errors += data;
+  });
   const opened = new Promise<void>((done) => {
     child.stdout?.setEncoding('utf8').on('data', (data: string) => {
       text += data;

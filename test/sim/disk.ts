@@ -33,8 +33,10 @@ export class SimDisk {
 
   /** As openLevelStorage, but for the directory. Whoever had it open must have closed it, or have crashed. */
   async open(options: EngineOptions): Promise<Storage> {
-    if (this.#device !== null && this.#device.alive) throw new StorageError('storageLocked', 'sim disk: in use by another process');
-    const device = new SimDevice(this.#image, this.#options, () => { this.syncCount += 1; });
+    if (this.#device?.alive === true) throw new StorageError('storageLocked', 'sim disk: in use by another process');
+    const device = new SimDevice(this.#image, this.#options, () => {
+      this.syncCount += 1;
+    });
     this.#device = device;
     try {
       return await openStorage(device, options);
@@ -51,10 +53,14 @@ export class SimDisk {
   }
 
   /** The next synced batch fails with EIO. By the seed it may be on disk all the same, which nobody may rely on. */
-  failNextWrite(): void { this.#image.failNext = true; }
+  failNextWrite(): void {
+    this.#image.failNext = true;
+  }
 
   /** While full, every batch fails with ENOSPC and leaves nothing. */
-  setFull(full: boolean): void { this.#image.full = full; }
+  setFull(full: boolean): void {
+    this.#image.full = full;
+  }
 
   /** Bytes of keys and values on the disk. */
   get bytes(): number {
@@ -77,7 +83,9 @@ export class SimDisk {
   }
 
   /** Everything on it, as of now: for a test that puts an old copy back. */
-  copy(): unknown { return this.#image.save(); }
+  copy(): unknown {
+    return this.#image.save();
+  }
 
   /** What `copy` gave; `parts` says which of the two files of a data directory are put back. Only while nobody has it open. */
   restore(copy: unknown, parts: 'all' | 'database' | 'position' = 'all'): void {
@@ -86,7 +94,12 @@ export class SimDisk {
   }
 }
 
-interface Saved { readonly records: ReadonlyMap<string, Uint8Array>; readonly slots: readonly [Uint8Array | null, Uint8Array | null]; readonly stamp: Uint8Array | null; readonly booted: boolean }
+interface Saved {
+  readonly records: ReadonlyMap<string, Uint8Array>;
+  readonly slots: readonly [Uint8Array | null, Uint8Array | null];
+  readonly stamp: Uint8Array | null;
+  readonly booted: boolean;
+}
 
 /** What lies on the medium. Keys are byte strings (one character a byte), so that JavaScript's order is byte order. */
 class Image {
@@ -100,7 +113,9 @@ class Image {
   /** Pictures hold #keys and records as they are: the next change copies both first. */
   #shared = false;
 
-  get keys(): readonly string[] { return this.#keys; }
+  get keys(): readonly string[] {
+    return this.#keys;
+  }
 
   share(): { readonly keys: readonly string[]; readonly records: ReadonlyMap<string, Uint8Array> } {
     this.#shared = true;
@@ -129,7 +144,9 @@ class Image {
     return undo.reverse();
   }
 
-  save(): Saved { return { records: new Map(this.records), slots: [this.slots[0], this.slots[1]], stamp: this.stamp, booted: this.booted }; }
+  save(): Saved {
+    return { records: new Map(this.records), slots: [this.slots[0], this.slots[1]], stamp: this.stamp, booted: this.booted };
+  }
 
   load(saved: Saved, parts: 'all' | 'database' | 'position'): void {
     if (parts !== 'position') {
@@ -145,7 +162,10 @@ class Image {
   }
 }
 
-interface Operation { readonly key: string; readonly value: Uint8Array | null }
+interface Operation {
+  readonly key: string;
+  readonly value: Uint8Array | null;
+}
 
 function lowerBound(keys: readonly string[], key: string): number {
   let low = 0;
@@ -187,15 +207,21 @@ class SimDevice implements Device {
     this.#synced = synced;
   }
 
-  get stamp(): Uint8Array | null { return this.#image.booted ? this.#image.stamp : null; }
-  get slots(): readonly [Uint8Array | null, Uint8Array | null] { return this.#image.slots; }
+  get stamp(): Uint8Array | null {
+    return this.#image.booted ? this.#image.stamp : null;
+  }
+  get slots(): readonly [Uint8Array | null, Uint8Array | null] {
+    return this.#image.slots;
+  }
 
   async initialize(stamp: Uint8Array): Promise<void> {
     this.#image.stamp = Uint8Array.from(stamp);
     this.#image.slots = [null, null];
   }
 
-  async initialized(): Promise<void> { this.#image.booted = true; }
+  async initialized(): Promise<void> {
+    this.#image.booted = true;
+  }
 
   batch(): DeviceBatch {
     const operations: Operation[] = [];
@@ -268,7 +294,9 @@ class SimDevice implements Device {
     return new SimPicture(this.#image.share());
   }
 
-  async close(): Promise<void> { this.alive = false; }
+  async close(): Promise<void> {
+    this.alive = false;
+  }
 
   #mustLive(): void {
     if (!this.alive) throw new Error('sim disk: used after a crash or a close');
@@ -313,9 +341,14 @@ class SimPicture implements Picture {
   async close(): Promise<void> {}
 }
 
-async function* given<T>(items: Iterable<T>): AsyncGenerator<T> { yield* items; }
+async function* given<T>(items: Iterable<T>): AsyncGenerator<T> {
+  yield* items;
+}
 
-function* readPages(source: { readonly keys: readonly string[]; readonly records: ReadonlyMap<string, Uint8Array> }, range: Range): Generator<readonly DeviceRecord[]> {
+function* readPages(
+  source: { readonly keys: readonly string[]; readonly records: ReadonlyMap<string, Uint8Array> },
+  range: Range,
+): Generator<readonly DeviceRecord[]> {
   const low = lowerBound(source.keys, nameOf(range.gte));
   const high = lowerBound(source.keys, nameOf(range.lt));
   let left = range.limit;

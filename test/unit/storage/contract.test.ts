@@ -28,7 +28,9 @@ const soonClock: Clock = {
     setImmediate(call);
     return { cancel() {} };
   },
-  soon: (call) => { setImmediate(call); },
+  soon: (call) => {
+    setImmediate(call);
+  },
 };
 
 storageContract(t, 'simulated disk', (): Home => {

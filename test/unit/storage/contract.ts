@@ -30,8 +30,14 @@ function firstBootAndIdentity(check: Check): void {
     const randomIncarnation = () => `drawn ${++draws}`;
     const first = await home.open({ randomIncarnation });
     t.same(first.recovered, {
-      identity: { clusterId: 'test-cluster', serverId: 1, incarnation: 'drawn 1' }, firstBoot: true, hardState: hard(0, 0, 0), base: meta(0, 0), lastIndex: 0, lastTerm: 0,
-      tail: [], applied: meta(0, 0),
+      identity: { clusterId: 'test-cluster', serverId: 1, incarnation: 'drawn 1' },
+      firstBoot: true,
+      hardState: hard(0, 0, 0),
+      base: meta(0, 0),
+      lastIndex: 0,
+      lastTerm: 0,
+      tail: [],
+      applied: meta(0, 0),
     });
     t.same(await readAll(first), []);
     await first.close();
@@ -59,7 +65,12 @@ function firstBootAndIdentity(check: Check): void {
 function writing(check: Check): void {
   check('one batch: hard state, entries, state and applied index are all there after a reopen', async (t, home) => {
     const first = await home.open();
-    await first.write(batch({ hardState: hard(2, 3, 0), entries: [...run(1, 3, 1), entry(4, 2), { ...entry(5, 2), kind: 'noop', data: new Uint8Array(0) }, { ...entry(6, 2), kind: 'configuration' }] }));
+    await first.write(
+      batch({
+        hardState: hard(2, 3, 0),
+        entries: [...run(1, 3, 1), entry(4, 2), { ...entry(5, 2), kind: 'noop', data: new Uint8Array(0) }, { ...entry(6, 2), kind: 'configuration' }],
+      }),
+    );
     await first.write(batch({ hardState: hard(2, 3, 4), state: [put('t/a', 'A'), put('t/b', 'B'), put('t/c', '')], applied: meta(4, 2) }));
     t.equal(text(first.getState('t/a')), 'A');
     await first.write(batch({ entries: run(7, 7, 2), state: [put('t/a', 'A2'), { key: 't/b', value: null }], applied: meta(5, 2) }));
@@ -70,7 +81,15 @@ function writing(check: Check): void {
     t.same(recovered.hardState, hard(2, 3, 4));
     t.same(recovered.applied, meta(5, 2));
     t.same([recovered.lastIndex, recovered.lastTerm], [7, 2]);
-    t.same(show(recovered.tail), ['1:1:command:1.1', '2:1:command:1.2', '3:1:command:1.3', '4:2:command:2.4', '5:2:noop:', '6:2:configuration:2.6', '7:2:command:2.7']);
+    t.same(show(recovered.tail), [
+      '1:1:command:1.1',
+      '2:1:command:1.2',
+      '3:1:command:1.3',
+      '4:2:command:2.4',
+      '5:2:noop:',
+      '6:2:configuration:2.6',
+      '7:2:command:2.7',
+    ]);
     t.same(await state(again), { 't/a': 'A2', 't/c': '' });
     t.equal(again.getState('t/b'), undefined);
     t.equal(text(again.getState('t/c')), '');
@@ -108,14 +127,16 @@ function writing(check: Check): void {
 
   check('orders of one batch count in their order: what a later one cuts is never written', async (t, home) => {
     let storage = await home.open();
-    await storage.write(batch({
-      orders: [
-        order({ hardState: hard(1, 2, 0), entries: run(1, 4, 1) }),
-        order({ truncateFrom: 3, entries: run(3, 5, 2), hardState: hard(2, 0, 0) }),
-        order({ truncateFrom: 5 }),
-        order({ entries: run(5, 6, 3), hardState: hard(3, 1, 1) }),
-      ],
-    }));
+    await storage.write(
+      batch({
+        orders: [
+          order({ hardState: hard(1, 2, 0), entries: run(1, 4, 1) }),
+          order({ truncateFrom: 3, entries: run(3, 5, 2), hardState: hard(2, 0, 0) }),
+          order({ truncateFrom: 5 }),
+          order({ entries: run(5, 6, 3), hardState: hard(3, 1, 1) }),
+        ],
+      }),
+    );
     await storage.write(batch({ orders: [order({ truncateFrom: 2, entries: run(2, 6, 4), hardState: hard(4, 0, 1) }), order({ truncateFrom: 4 })] }));
     await storage.close();
     storage = await home.open();
@@ -177,12 +198,14 @@ function writing(check: Check): void {
   check('buffers of the caller may be reused after the write, and what is read belongs to the reader', async (t, home) => {
     const storage = await home.open();
     const pooled = Buffer.from('pooled bytes');
-    await storage.write(batch({ hardState: hard(1, 0, 0), entries: [entry(1, 1, pooled.subarray(0, 6))], state: [{ key: 'k', value: pooled.subarray(7) }], applied: meta(1, 1) }));
+    await storage.write(
+      batch({ hardState: hard(1, 0, 0), entries: [entry(1, 1, pooled.subarray(0, 6))], state: [{ key: 'k', value: pooled.subarray(7) }], applied: meta(1, 1) }),
+    );
     pooled.fill(0);
     const [read] = await readAll(storage);
     t.equal(text(read?.data), 'pooled');
     t.equal(text(storage.getState('k')), 'bytes');
-    (read?.data as Uint8Array).fill(1);
+    read?.data.fill(1);
     storage.getState('k')?.fill(1);
     t.equal(text((await readAll(storage))[0]?.data), 'pooled');
     t.equal(text(storage.getState('k')), 'bytes');
@@ -213,7 +236,13 @@ function reading(check: Check): void {
     let storage = await home.open();
     await storage.write(batch({ hardState: hard(1, 0, 0), entries: Array.from({ length: 50 }, (_, at) => entry(at + 1, 1, new Uint8Array(100).fill(at))) }));
     await storage.close();
-    for (const [tailBytesMax, first] of [[1000, 41], [999, 42], [0, 50], [1, 50], [1 << 20, 1]] as const) {
+    for (const [tailBytesMax, first] of [
+      [1000, 41],
+      [999, 42],
+      [0, 50],
+      [1, 50],
+      [1 << 20, 1],
+    ] as const) {
       storage = await home.open({ tailBytesMax });
       t.equal(storage.recovered.tail[0]?.index, first, `${tailBytesMax} bytes`);
       t.equal(storage.recovered.tail.at(-1)?.index, 50);
@@ -225,7 +254,8 @@ function reading(check: Check): void {
   check('readEntries: half open, cut at bytes, at least one, nothing beyond the end', async (t, home) => {
     const storage = await home.open();
     await storage.write(batch({ hardState: hard(1, 0, 0), entries: Array.from({ length: 30 }, (_, at) => entry(at + 1, 1, new Uint8Array(10))) }));
-    const indexes = async (from: number, to: number, bytesMax: number) => (await storage.readEntries(logIndex(from), logIndex(to), bytesMax)).map((one) => one.index);
+    const indexes = async (from: number, to: number, bytesMax: number) =>
+      (await storage.readEntries(logIndex(from), logIndex(to), bytesMax)).map((one) => one.index);
     t.same(await indexes(3, 6, 1000), [3, 4, 5]);
     t.same(await indexes(3, 6, 20), [3, 4]);
     t.same(await indexes(3, 6, 29), [3, 4]);
@@ -277,7 +307,9 @@ function reading(check: Check): void {
 function snapshots(check: Check): void {
   const fill = async (storage: Storage): Promise<void> => {
     const many = Array.from({ length: 900 }, (_, at) => put(`t/${String(at).padStart(4, '0')}`, `${at} `.repeat(200)));
-    await storage.write(batch({ hardState: hard(4, 0, 0), entries: run(1, 50, 4), state: [...many, put('big', 'x'.repeat(400_000)), put('empty', '')], applied: meta(40, 4) }));
+    await storage.write(
+      batch({ hardState: hard(4, 0, 0), entries: run(1, 50, 4), state: [...many, put('big', 'x'.repeat(400_000)), put('empty', '')], applied: meta(40, 4) }),
+    );
   };
 
   check('a snapshot is a consistent picture, and its copy on another server is the same state', async (t, home) => {
@@ -316,7 +348,11 @@ function snapshots(check: Check): void {
 
   check('a snapshot within the log keeps the entries after it', async (t, home) => {
     const { chunks } = await source(home);
-    for (const [have, left] of [[run(1, 60, 4), 20], [[...run(1, 39, 3), ...run(40, 45, 4)], 5], [run(1, 40, 4), 0]] as const) {
+    for (const [have, left] of [
+      [run(1, 60, 4), 20],
+      [[...run(1, 39, 3), ...run(40, 45, 4)], 5],
+      [run(1, 40, 4), 0],
+    ] as const) {
       const other = home.another();
       let to = await other.open();
       await to.write(batch({ hardState: hard(4, 0, 0), entries: have }));
@@ -342,8 +378,13 @@ function snapshots(check: Check): void {
       await stage.finish();
     };
     await staged(to);
-    await to.write(batch({ orders: [order({ hardState: hard(4, 0, 0), entries: run(1, 44, 4) }), order({ snapshot: meta(40, 4) }), order({ entries: run(45, 46, 4) })] }));
-    t.same((await readAll(to, 41)).map((one) => one.index), [41, 42, 43, 44, 45, 46]);
+    await to.write(
+      batch({ orders: [order({ hardState: hard(4, 0, 0), entries: run(1, 44, 4) }), order({ snapshot: meta(40, 4) }), order({ entries: run(45, 46, 4) })] }),
+    );
+    t.same(
+      (await readAll(to, 41)).map((one) => one.index),
+      [41, 42, 43, 44, 45, 46],
+    );
     await to.close();
 
     const conflicting = home.another();
@@ -390,21 +431,30 @@ function snapshots(check: Check): void {
     const to = await home.another().open();
     const refused = async (what: string, stream: readonly Uint8Array[], message: RegExp, of = meta(40, 4)): Promise<void> => {
       const stage = await to.stageSnapshot(of);
-      await t.rejects(async () => {
-        for (const chunk of stream) await stage.add(chunk);
-        await stage.finish();
-      }, { code: 'snapshotDamaged', message }, what);
+      await t.rejects(
+        async () => {
+          for (const chunk of stream) await stage.add(chunk);
+          await stage.finish();
+        },
+        { code: 'snapshotDamaged', message },
+        what,
+      );
       await stage.abort();
     };
-    const flipped = (at: number, byte: number) => chunks.map((chunk, number) => {
-      if (number !== at) return chunk;
-      const copy = Uint8Array.from(chunk);
-      copy[byte] = (copy[byte] as number) ^ 16;
-      return copy;
-    });
+    const flipped = (at: number, byte: number) =>
+      chunks.map((chunk, number) => {
+        if (number !== at) return chunk;
+        const copy = Uint8Array.from(chunk);
+        copy[byte] = (copy[byte] as number) ^ 16;
+        return copy;
+      });
     for (const byte of [0, 5, 9, 12, 14, 20, 5000]) await refused(`a bit of byte ${byte}`, flipped(1, byte), /checksum|not a snapshot chunk/);
     await refused('the first one is missing', chunks.slice(1), /expected, number 1 came/);
-    await refused('one is missing', chunks.filter((_, at) => at !== 2), /chunk 2 was expected, number 3 came/);
+    await refused(
+      'one is missing',
+      chunks.filter((_, at) => at !== 2),
+      /chunk 2 was expected, number 3 came/,
+    );
     await refused('the same one twice', [chunks[0], chunks[1], chunks[1]] as Uint8Array[], /chunk 2 was expected, number 1 came/);
     await refused('one after the last', [...chunks, chunks.at(-1) as Uint8Array], /after the last one/);
     await refused('cut short', [(chunks[0] as Uint8Array).subarray(0, 10)], /not a snapshot chunk/);

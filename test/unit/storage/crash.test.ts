@@ -12,15 +12,25 @@ class ManualClock implements Clock {
   #now = 0;
   #count = 0;
   readonly #due: { readonly at: number; readonly order: number; readonly call: () => void }[] = [];
-  nowMs(): number { return this.#now; }
-  wallMs(): number { return this.#now; }
+  nowMs(): number {
+    return this.#now;
+  }
+  wallMs(): number {
+    return this.#now;
+  }
   after(ms: number, call: () => void) {
     const item = { at: this.#now + ms, order: this.#count++, call };
     this.#due.push(item);
     this.#due.sort((a, b) => a.at - b.at || a.order - b.order);
-    return { cancel: () => { this.#due.splice(this.#due.indexOf(item), 1); } };
+    return {
+      cancel: () => {
+        this.#due.splice(this.#due.indexOf(item), 1);
+      },
+    };
   }
-  soon(call: () => void): void { this.after(0, call); }
+  soon(call: () => void): void {
+    this.after(0, call);
+  }
   /** False: nothing is due any more. */
   async step(): Promise<boolean> {
     await settled();
@@ -33,12 +43,17 @@ class ManualClock implements Clock {
   }
 }
 
-const settled = (): Promise<void> => new Promise((done) => { setImmediate(done); });
+const settled = (): Promise<void> =>
+  new Promise((done) => {
+    setImmediate(done);
+  });
 
 /** Runs the clock until the promise settles. */
 async function through<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
   let over = false;
-  const done = work.finally(() => { over = true; });
+  const done = work.finally(() => {
+    over = true;
+  });
   done.catch(() => undefined);
   for (let steps = 0; ; steps += 1) {
     await settled();
@@ -69,7 +84,9 @@ t.test('a crash at any point leaves what was acknowledged, or that and the whole
       }
       const next = draw(model, random);
       let acknowledged = false;
-      void storage.write(next.batch).then(() => { acknowledged = true; });
+      void storage.write(next.batch).then(() => {
+        acknowledged = true;
+      });
       for (let steps = random.uint32() % 3; steps > 0; steps -= 1) await clock.step();
       await settled();
       disk.crash();
@@ -119,7 +136,10 @@ t.test('a snapshot flip is whole or absent, at every step of a crash', async (t)
     const disk = new SimDisk({ clock, random: seeded(seed) });
     const source = new SimDisk({ clock, random: seeded(seed) });
     const from = await through(clock, source.open(OPTIONS));
-    await through(clock, from.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 30, 1), state: [put('a', 'new'), put('b', 'new')], applied: meta(30, 1) })));
+    await through(
+      clock,
+      from.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 30, 1), state: [put('a', 'new'), put('b', 'new')], applied: meta(30, 1) })),
+    );
     const chunks = await chunksOf(await from.openSnapshot());
     const to = await through(clock, disk.open(OPTIONS));
     await through(clock, to.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 8, 1), state: [put('a', 'old'), put('c', 'old')], applied: meta(5, 1) })));
@@ -189,7 +209,17 @@ t.test('a stage that a crash left is swept, and its generation is not used again
   const clock = new ManualClock();
   const disk = new SimDisk({ clock, random: seeded(9) });
   const from = await through(clock, new SimDisk({ clock, random: seeded(9) }).open(OPTIONS));
-  await through(clock, from.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 30, 1), state: Array.from({ length: 700 }, (_, at) => put(`k/${at}`, 'x'.repeat(1000))), applied: meta(30, 1) })));
+  await through(
+    clock,
+    from.write(
+      batch({
+        hardState: hard(1, 0, 0),
+        entries: run(1, 30, 1),
+        state: Array.from({ length: 700 }, (_, at) => put(`k/${at}`, 'x'.repeat(1000))),
+        applied: meta(30, 1),
+      }),
+    ),
+  );
   const chunks = await chunksOf(await from.openSnapshot());
   let storage = await through(clock, disk.open(OPTIONS));
   await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 3, 1), state: [put('mine', 'mine')], applied: meta(1, 1) })));

@@ -141,16 +141,27 @@ t.test('a first boot that was cut short is done again', async (t) => {
 t.test('every write is one synced batch, and a write without anything to do is none (trap A9)', async (t) => {
   let synced = 0;
   const directory = join(folder(t), 'd');
-  const storage = await open(directory, { onSynced: () => { synced += 1; } });
+  const storage = await open(directory, {
+    onSynced: () => {
+      synced += 1;
+    },
+  });
   t.equal(synced, 1, 'first boot: identity and head');
   const counted = async (what: string, expected: number, work: () => Promise<unknown>) => {
     const before = synced;
     await work();
     t.equal(synced - before, expected, what);
   };
-  await counted('entries and hard state, in many orders', 1, () => storage.write(batch({
-    orders: Array.from({ length: 20 }, (_, at) => order({ hardState: hard(1, 0, at), entries: [entry(at + 1, 1)] })), state: [put('a', '1')], applied: meta(3, 1), compact: meta(2, 1),
-  })));
+  await counted('entries and hard state, in many orders', 1, () =>
+    storage.write(
+      batch({
+        orders: Array.from({ length: 20 }, (_, at) => order({ hardState: hard(1, 0, at), entries: [entry(at + 1, 1)] })),
+        state: [put('a', '1')],
+        applied: meta(3, 1),
+        compact: meta(2, 1),
+      }),
+    ),
+  );
   await counted('only a vote', 1, () => storage.write(batch({ hardState: hard(2, 3, 0) })));
   await counted('only state', 1, () => storage.write(batch({ state: [put('a', '2')], applied: meta(4, 1) })));
   await counted('nothing', 0, () => storage.write(batch({})));
@@ -185,7 +196,11 @@ t.test("a write-ahead file that lost its end is refused after a clean stop, and 
   const directory = join(path, 'd');
   const specimen = await makeSpecimen(directory);
   const log = readdirSync(join(directory, 'db')).find((name) => name.endsWith('.log')) as string;
-  for (const [what, cut] of [['cut by a byte', -1], ['cut in half', -600], ['empty', 0]] as const) {
+  for (const [what, cut] of [
+    ['cut by a byte', -1],
+    ['cut in half', -600],
+    ['empty', 0],
+  ] as const) {
     const copy = join(path, what.replaceAll(' ', '-'));
     cpSync(directory, copy, { recursive: true });
     const file = join(copy, 'db', log);
@@ -226,7 +241,9 @@ t.test('large entries and many of them: the tail, a walk of 64 MB and a read in 
   let storage = await open(directory);
   const data = new Uint8Array(64 << 10).fill(7);
   for (let block = 0; block < 16; block += 1) {
-    await storage.write(batch({ ...(block === 0 ? { hardState: hard(1, 0, 0) } : {}), entries: Array.from({ length: 64 }, (_, at) => entry(block * 64 + at + 1, 1, data)) }));
+    await storage.write(
+      batch({ ...(block === 0 ? { hardState: hard(1, 0, 0) } : {}), entries: Array.from({ length: 64 }, (_, at) => entry(block * 64 + at + 1, 1, data)) }),
+    );
   }
   await storage.close();
   const from = performance.now();

@@ -4,7 +4,15 @@ import type { Batch, Storage } from '../../../storage/storage.js';
 import { batch, entry, hard, meta, order, put, readAll, show, state } from './kit.js';
 
 /** What a storage holds, as plain data: compared before and after crashes. */
-export interface Picture { readonly term: number; readonly vote: number; readonly commit: number; readonly base: number; readonly applied: number; readonly log: readonly string[]; readonly state: Readonly<Record<string, string>> }
+export interface Picture {
+  readonly term: number;
+  readonly vote: number;
+  readonly commit: number;
+  readonly base: number;
+  readonly applied: number;
+  readonly log: readonly string[];
+  readonly state: Readonly<Record<string, string>>;
+}
 
 export async function picture(storage: Storage): Promise<Picture> {
   const { hardState, base, applied } = storage.recovered;
@@ -31,8 +39,12 @@ export class Model {
     return { term: this.term, vote: this.vote, commit: 0, base: this.base, applied: this.applied, log: show(this.log), state: { ...this.state } };
   }
 
-  get last(): number { return this.base + this.log.length; }
-  termAt(index: number): number { return index === this.base ? this.baseTerm : (this.log[index - this.base - 1] as Entry).term; }
+  get last(): number {
+    return this.base + this.log.length;
+  }
+  termAt(index: number): number {
+    return index === this.base ? this.baseTerm : (this.log[index - this.base - 1] as Entry).term;
+  }
 }
 
 /** The model of what a storage holds: to go on from there. */
@@ -40,8 +52,14 @@ export async function modelOf(storage: Storage): Promise<Model> {
   const { hardState, base, applied } = storage.recovered;
   const content = await state(storage);
   return Object.assign(new Model(), {
-    term: hardState.term, vote: hardState.vote, writes: Number(content['writes'] ?? 0), base: base.index, baseTerm: base.term, applied: applied.index,
-    log: await readAll(storage, base.index + 1), state: content,
+    term: hardState.term,
+    vote: hardState.vote,
+    writes: Number(content['writes'] ?? 0),
+    base: base.index,
+    baseTerm: base.term,
+    applied: applied.index,
+    log: await readAll(storage, base.index + 1),
+    state: content,
   });
 }
 
@@ -58,7 +76,9 @@ export function draw(before: Model, random: Random): { readonly batch: Batch; re
     const floor = after.applied + 1;
     const cut = random.uint32() % 3 === 0 && after.last > after.applied ? floor + (random.uint32() % (after.last - after.applied)) : null;
     if (cut !== null) after.log = after.log.slice(0, cut - after.base - 1);
-    const entries = Array.from({ length: random.uint32() % 5 }, (_, at) => entry(after.last + 1 + at, Math.max(after.term, 1), `${random.uint32()}`.repeat(1 + (random.uint32() % 30))));
+    const entries = Array.from({ length: random.uint32() % 5 }, (_, at) =>
+      entry(after.last + 1 + at, Math.max(after.term, 1), `${random.uint32()}`.repeat(1 + (random.uint32() % 30))),
+    );
     after.log.push(...entries);
     orders.push(order({ hardState: hard(after.term, after.vote, 0), ...(cut === null ? {} : { truncateFrom: cut }), entries }));
   }

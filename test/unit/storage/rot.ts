@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { deepStrictEqual } from 'node:assert';
 import type { Random } from '../../../src/random.js';
 import { openLevelStorage } from '../../../storage/level-storage.js';
-import { StorageError } from '../../../storage/storage.js';
+import { type Storage, StorageError } from '../../../storage/storage.js';
 import { batch, entry, hard, meta, OPTIONS, put, readAll, show, state, text } from './kit.js';
 
 /** A closed data directory with everything in it that LevelDB can hold: several tables, old versions, deletions, a write-ahead file. */
@@ -37,7 +37,15 @@ export async function makeSpecimen(directory: string): Promise<Specimen> {
         gone.push(key);
       }
       if (step === 5) changes.push({ key: `gone/${round}`, value: null });
-      await storage.write(batch({ hardState: hard(round, 1, index - 8), entries, state: changes, applied: meta(index, round), ...(step === 7 && round === 2 ? { compact: meta(40, 1) } : {}) }));
+      await storage.write(
+        batch({
+          hardState: hard(round, 1, index - 8),
+          entries,
+          state: changes,
+          applied: meta(index, round),
+          ...(step === 7 && round === 2 ? { compact: meta(40, 1) } : {}),
+        }),
+      );
     }
     await storage.close();
   }
@@ -50,17 +58,28 @@ export async function makeSpecimen(directory: string): Promise<Specimen> {
   await check.write(batch({ state: [put('wal/1', 'newer'), put('wal/2', 'second')], applied: meta(index + 1, 5) }));
   await check.close();
   return {
-    ...specimen, entries: [...specimen.entries, `${index + 1}:5:command:${'the last one '.repeat(10)}`], state: { ...content, 'wal/1': 'newer', 'wal/2': 'second' },
+    ...specimen,
+    entries: [...specimen.entries, `${index + 1}:5:command:${'the last one '.repeat(10)}`],
+    state: { ...content, 'wal/1': 'newer', 'wal/2': 'second' },
   };
 }
 
-export interface Verdict { readonly outcome: 'refused' | 'exact' | 'silent'; readonly what: string; readonly file: string }
+export interface Verdict {
+  readonly outcome: 'refused' | 'exact' | 'silent';
+  readonly what: string;
+  readonly file: string;
+}
 
 /** Turns one bit in a copy of the specimen, opens it and reads everything. LevelDB's info file is no data, and its lock is empty. */
 export async function flipOnce(specimen: Specimen, copy: string, random: Random): Promise<Verdict> {
   rmSync(copy, { recursive: true, force: true });
   cpSync(specimen.directory, copy, { recursive: true });
-  const files = [join(copy, 'position'), ...readdirSync(join(copy, 'db')).filter((name) => !name.startsWith('LO')).map((name) => join(copy, 'db', name))];
+  const files = [
+    join(copy, 'position'),
+    ...readdirSync(join(copy, 'db'))
+      .filter((name) => !name.startsWith('LO'))
+      .map((name) => join(copy, 'db', name)),
+  ];
   const sizes = files.map((file) => statSync(file).size);
   // Half by size, half by file: so that small files get their share.
   let at = random.uint32() % files.length;
@@ -73,7 +92,15 @@ export async function flipOnce(specimen: Specimen, copy: string, random: Random)
   const bit = random.uint32() % 8;
   flip(file, offset, bit);
   const what = `bit ${bit} of byte ${offset} of ${file.slice(copy.length + 1)} (${sizes[at]} bytes)`;
-  const kind = file.endsWith('.ldb') ? 'table' : file.endsWith('.log') ? 'write-ahead file' : file.includes('MANIFEST') ? 'MANIFEST' : file.endsWith('CURRENT') ? 'CURRENT' : 'position';
+  const kind = file.endsWith('.ldb')
+    ? 'table'
+    : file.endsWith('.log')
+      ? 'write-ahead file'
+      : file.includes('MANIFEST')
+        ? 'MANIFEST'
+        : file.endsWith('CURRENT')
+          ? 'CURRENT'
+          : 'position';
   const wrong = await readEverything(specimen, copy);
   return wrong === 'refused' || wrong === 'exact' ? { outcome: wrong, what, file: kind } : { outcome: 'silent', what: `${what}: ${wrong}`, file: kind };
 }
@@ -92,7 +119,7 @@ export function flip(file: string, offset: number, bit: number): void {
 
 /** 'exact': opened, and everything is what was written. 'refused': a StorageError said no. Otherwise what was wrong without an error. */
 export async function readEverything(specimen: Specimen, directory: string): Promise<string> {
-  let storage;
+  let storage: Storage;
   try {
     storage = await openLevelStorage({ ...OPTIONS, directory });
   } catch (error) {

@@ -135,21 +135,24 @@ export class Joiner {
   }
 }
 
-/** About how long `value` is as JSON; escapes and wide characters are not counted. Stops counting beyond `budget`. */
-export function roughBytes(value: unknown, budget = BYTES_MAX): number {
+/** About how long `value` is as JSON; escapes and wide characters are not counted, nor what nests deeper than a manager takes. Stops beyond `budget`. */
+export function roughBytes(value: unknown, budget = BYTES_MAX, depth = 0): number {
   if (typeof value === 'string') return value.length + 2;
-  if (typeof value !== 'object' || value === null) return 8;
+  if (typeof value !== 'object' || value === null || depth > DEPTH_MAX) return 8;
   let bytes = 2;
   if (Array.isArray(value)) {
     for (const item of value) {
-      bytes += 1 + (bytes < budget ? roughBytes(item, budget - bytes) : 0);
+      bytes += 1 + roughBytes(item, budget - bytes, depth + 1);
       if (bytes >= budget) return bytes;
     }
     return bytes;
   }
   for (const key in value) {
-    bytes += key.length + 4 + (bytes < budget ? roughBytes((value as Record<string, unknown>)[key], budget - bytes - key.length) : 0);
+    bytes += key.length + 4;
+    bytes += roughBytes((value as Record<string, unknown>)[key], budget - bytes, depth + 1);
     if (bytes >= budget) return bytes;
   }
   return bytes;
 }
+
+const DEPTH_MAX = 200;

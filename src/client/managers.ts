@@ -17,8 +17,8 @@ export const WORKER_PACE: Pace = { everyMs: 100, forMs: 3000, capMs: 500 };
 const ASK_TIMEOUT_MS = 1000;
 /** Others go on naming a dead leader until they notice: not believed this long after it failed us, unless in a newer term. */
 const DISTRUST_OTHERS_MS = 1000;
-/** What failed us may say of itself that it leads, but not at once: this is the pause between two tries of it. */
-const DISTRUST_SELF_MS = 100;
+/** What failed us may say of itself that it leads (a new leader serves a round trip after its election): the pause between two tries of it. */
+const DISTRUST_SELF_MS = 25;
 /** A cluster that was set up anew starts at term 1: an older term counts again after this long without a leader. */
 const FORGET_TERM_MS = 5000;
 const ADDRESSES_MAX = 32;
@@ -132,7 +132,7 @@ export class Managers {
   check(): Promise<void> {
     this.checking ??= new Promise<void>((resolve) => {
       const timer = this.clock.after(CHECK_MS, resolve);
-      Promise.all([...this.seats.values()].map((seat) => this.ask(seat))).then(() => {
+      void Promise.all([...this.seats.values()].map((seat) => this.ask(seat))).then(() => {
         timer.cancel();
         resolve();
       });

@@ -127,7 +127,10 @@ class HandlerAttempt implements RunningAttempt, HandlerContext {
     return (fraction, message) => {
       if (this.over || this.stopped !== null) return;
       const valid = typeof fraction === 'number' && Number.isFinite(fraction);
-      this.hooks.progress(valid ? Math.min(1, Math.max(0, fraction)) : null, message === undefined || message === null ? null : String(message).slice(0, MESSAGE_CHARS_MAX));
+      this.hooks.progress(
+        valid ? Math.min(1, Math.max(0, fraction)) : null,
+        message === undefined || message === null ? null : String(message).slice(0, MESSAGE_CHARS_MAX),
+      );
     };
   }
 

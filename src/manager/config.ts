@@ -17,6 +17,17 @@ export interface ManagerConfig {
   readonly members: readonly Member[];
   readonly timing: Timing;
   readonly limits: Limits;
+  /** Where to listen, if that differs from what `members` says of this manager (a container that listens on 0.0.0.0). */
+  readonly listen?: { readonly peer?: { readonly host: string; readonly port: number }; readonly api?: { readonly host: string; readonly port: number } };
+}
+
+/** The configuration cannot be used. The text names the flag and what would be right. */
+export class ConfigError extends Error {
+  readonly code = 'invalidConfig';
+  constructor(message: string) {
+    super(message);
+    this.name = 'ConfigError';
+  }
 }
 
 /** Milliseconds. */

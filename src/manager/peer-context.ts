@@ -8,6 +8,14 @@ import type { TransportEvents } from './transport.js';
 
 export interface Endpoint { readonly host: string; readonly port: number }
 
+/** `host:port`, `[v6]:port`. Null when it is neither. */
+export function parseEndpoint(text: string): Endpoint | null {
+  const match = /^(?:\[([0-9A-Fa-f:.%]+)\]|([^:\s[\]/]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  return host !== undefined && port <= 65_535 ? { host, port } : null;
+}
+
 /** Plain numbers, for metrics. */
 export interface PeerStats {
   messagesSent: number;

@@ -1,0 +1,323 @@
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify';
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.js';
+import type { Logger } from '../logger.js';
+import { problem, QuorateError } from '../protocol/errors.js';
+import { type CallInput, type Route, type RouteName, routes } from '../protocol/http.js';
+import { type AssignmentLine, type SubmitResult, type TaskRequest, TaskRequestSchema } from '../protocol/schemas.js';
+import type { CallContext, Handlers } from './api.js';
+import type { Limits, Member } from './config.js';
+import { drained, RequestContext } from './http-context.js';
+import { problemOf, sendProblem } from './http-errors.js';
+import { HttpGuard, isLoopback } from './http-guard.js';
+import { LimitedLog } from './log-limit.js';
+import { submitLines } from './ndjson.js';
+import { registerOpenApi } from './openapi.js';
+import { registerOperations } from './operations.js';
+import type { Endpoint } from './peer-context.js';
+import { compileValidator, queryCoercion, shallowText, TEXT_DEPTH_MAX } from './validate.js';
+
+/** A follower sets it when it passes a call on to the leader. */
+export const FORWARDED_HEADER = 'x-quorate-forwarded';
+
+/** Null: fine. Else why not, in one sentence. */
+export interface Health { alive(): string | null; ready(): string | null }
+
+export interface HttpOptions {
+  readonly handlers: Handlers;
+  readonly members: readonly Member[];
+  readonly limits: Pick<Limits, 'bodyBytesMax' | 'taskBytesMax' | 'connectionsMax' | 'watchersMax'>;
+  readonly listen: Endpoint;
+  readonly health: Health;
+  /** The text of /metrics. */
+  readonly metrics: { readonly contentType: string; scrape(): Promise<string> };
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly version: string;
+}
+
+/** Plain numbers, for metrics. */
+export interface HttpStats {
+  /** By route: answers of class 2xx, 4xx, 5xx. */
+  readonly answers: { readonly [route: string]: { ok: number; refused: number; failed: number } };
+  watchers: number;
+  connectionsDropped: number;
+  connections(): number;
+}
+
+export interface HttpServer {
+  readonly app: FastifyInstance;
+  readonly stats: HttpStats;
+  /** Rejects with the socket's error (EADDRINUSE, ...). Resolves to the base URL. */
+  listen(): Promise<string>;
+  /** Streams get their last line, calls under way their answer (for `graceMs` at most), then everything is closed. */
+  close(graceMs?: number): Promise<void>;
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+/** Below it JSON.parse is quick whatever it gets: see shallowText. */
+const SCAN_FROM = 256 << 10;
+
+/** The API over HTTP/1.1: every route of the table, in one loop. */
+export async function createHttpServer(options: HttpOptions): Promise<HttpServer> {
+  const { handlers, limits, logger, clock } = options;
+  const stats: HttpStats = { answers: Object.fromEntries([...Object.keys(routes), 'other'].map((name) => [name, { ok: 0, refused: 0, failed: 0 }])), watchers: 0, connectionsDropped: 0, connections: () => sockets };
+  const log = new LimitedLog(logger, clock);
+  const open = new Set<RequestContext>();
+  const watches = new Set<() => void>();
+  const guard = new HttpGuard(options.members, isLoopback(options.listen.host));
+  let closing = false;
+  let sockets = 0;
+
+  const app = fastify({
+    logger: false,
+    bodyLimit: limits.bodyBytesMax,
+    // Slow clients: 10 s for the headers, 5 minutes for a whole request (NDJSON is one), 90 s without a byte (long polls end after 60).
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 5000, maxHeaderSize: 16_384, noDelay: true },
+    requestTimeout: 300_000,
+    connectionTimeout: 90_000,
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: false,
+    return503OnClosing: false,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
+    clientErrorHandler: (error, socket) => refuseRaw(error, socket as Socket),
+    frameworkErrors: (error, request, reply) => { fail(error, request, reply); },
+  });
+  app.server.maxConnections = limits.connectionsMax;
+  app.server.on('connection', (socket) => {
+    sockets += 1;
+    socket.on('close', () => { sockets -= 1; });
+  });
+  app.server.on('drop', () => { stats.connectionsDropped += 1; });
+
+  const count = (name: string, status: number): void => {
+    const answers = stats.answers[name] ?? stats.answers.other;
+    if (answers === undefined) return;
+    if (status < 400) answers.ok += 1;
+    else if (status < 500) answers.refused += 1;
+    else answers.failed += 1;
+  };
+
+  const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
+    const name = (request.routeOptions?.config as { name?: string } | undefined)?.name ?? 'other';
+    let answer = problemOf(error, limits.bodyBytesMax);
+    if (answer === null) {
+      log.log(`internal:${name}`, 'error', `${name} failed: ${(error as Error)?.message ?? String(error)}`, { stack: (error as Error)?.stack });
+      answer = problem('internal', `${name} failed in a way that was not foreseen; the manager's log says more`);
+    }
+    count(name, answer.status);
+    sendProblem(reply, answer);
+  };
+  app.setErrorHandler((error, request, reply) => { fail(error, request, reply); });
+  app.setNotFoundHandler((request, reply) => {
+    fail(new QuorateError('routeNotFound', `there is no ${request.method} ${request.url.slice(0, 200)}; see /v1/openapi.json`), request, reply);
+  });
+
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { host, origin } = request.headers;
+    const wrong = guard.check(host, origin);
+    if (wrong !== null) done(new QuorateError('invalidRequest', wrong));
+    else if (closing) done(new QuorateError('shuttingDown', 'this manager is shutting down: go to another one', 1000));
+    else done();
+  });
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    const text = body as string;
+    if (text === '') return done(null, undefined);
+    if (text.length >= SCAN_FROM && !shallowText(text)) return done(new QuorateError('invalidRequest', `body: nests deeper than ${TEXT_DEPTH_MAX} levels`), undefined);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      return done(new QuorateError('invalidRequest', `body: not JSON: ${(error as Error).message}`), undefined);
+    }
+    done(null, value);
+  });
+  app.addContentTypeParser('application/x-ndjson', (request, payload, done) => {
+    if ((request.routeOptions.config as { name?: string }).name === 'submitTasks') done(null, new Lines(payload));
+    else done(new QuorateError('unsupportedMediaType', 'application/x-ndjson is taken where tasks are submitted only'), undefined);
+  });
+
+  await registerOpenApi(app, options);
+
+  const answered = (name: string, reply: FastifyReply, answer: Promise<unknown>, request: FastifyRequest, status: number): void => {
+    answer.then(
+      (value) => {
+        count(name, status);
+        reply.code(status).header('content-type', JSON_TYPE).send(JSON.stringify(value));
+      },
+    ).catch((error: unknown) => fail(error, request, reply));
+  };
+
+  for (const name of Object.keys(routes) as RouteName[]) {
+    const route: Route = routes[name];
+    const handle = handlers[name] as (input: unknown, context: CallContext) => Promise<unknown>;
+    const contextOf = (request: FastifyRequest, reply: FastifyReply): RequestContext => new RequestContext(request.headers[FORWARDED_HEADER] === '1', reply.raw, open);
+    app.route({
+      method: route.method, url: route.path, config: { name }, schema: schemaOf(route), validatorCompiler: ({ httpPart }) => validatorOf(route, httpPart),
+      handler: (request, reply) => {
+        if (request.body instanceof Lines) {
+          void lines(request, reply, request.body, contextOf(request, reply));
+        } else {
+          const input = { params: request.params, query: request.query, body: request.body ?? null };
+          if (name === 'watchAssignments') void watch(request, reply, input as CallInput<'watchAssignments'>, contextOf(request, reply));
+          else answered(name, reply, handle(input, contextOf(request, reply)), request, route.status);
+        }
+        return reply;
+      },
+    });
+  }
+  registerOtherMethods(app);
+  registerOperations(app, options);
+
+  async function lines(request: FastifyRequest, reply: FastifyReply, body: Lines, context: RequestContext): Promise<void> {
+    const results = submitLines(body.payload, {
+      lineBytesMax: limits.taskBytesMax, validate: validTask, clock,
+      submit: async (tasks: TaskRequest[]) => ((await handlers.submitTasks({ params: {}, query: {}, body: tasks }, context)) as { results: SubmitResult[] }).results,
+      explain: (error) => problemOf(error, limits.bodyBytesMax) ?? problem('internal', 'something unexpected happened'),
+    });
+    try {
+      // The first portion decides the status: a cluster without a leader is a 503, not a stream of errors.
+      let portion = await results.next();
+      reply.hijack();
+      reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson' });
+      count('submitTasks', 200);
+      for (; portion.done !== true; portion = await results.next()) {
+        if (!reply.raw.write(portion.value) && !(await drained(reply.raw))) return;
+      }
+      reply.raw.end();
+    } catch (error) {
+      if (reply.raw.headersSent) reply.raw.destroy();
+      else fail(error, request, reply);
+    }
+  }
+
+  async function watch(request: FastifyRequest, reply: FastifyReply, input: CallInput<'watchAssignments'>, context: RequestContext): Promise<void> {
+    const { raw } = reply;
+    let stop: (() => void) | null = null;
+    try {
+      if (stats.watchers >= limits.watchersMax) throw new QuorateError('overloaded', `${limits.watchersMax} watchers are connected already`, 1000);
+      const stream = await handlers.watchAssignments(input, context);
+      reply.hijack();
+      count('watchAssignments', 200);
+      raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+      stats.watchers += 1;
+      let ended = false;
+      stop = (): void => {
+        ended = true;
+        if (!raw.writableEnded) raw.end(`${JSON.stringify({ type: 'end', reason: 'shuttingDown', leader: null } satisfies AssignmentLine)}\n`);
+        context.abort();
+      };
+      watches.add(stop);
+      for await (const line of stream) {
+        if (ended) break;
+        if (!raw.write(`${JSON.stringify(line)}\n`) && !(await drained(raw))) break;
+      }
+      if (!raw.writableEnded) raw.end();
+    } catch (error) {
+      if (!raw.headersSent) fail(error, request, reply);
+      else {
+        if (!raw.destroyed) log.log('watch', 'error', `a stream of assignments broke: ${(error as Error).message}`, { node: input.params.id });
+        raw.destroy();
+      }
+    } finally {
+      context.abort();
+      if (stop !== null) {
+        watches.delete(stop);
+        stats.watchers -= 1;
+      }
+    }
+  }
+
+  return {
+    app, stats,
+    async listen(): Promise<string> {
+      await app.listen({ host: options.listen.host, port: options.listen.port, backlog: 1024 });
+      const address = app.server.address();
+      const port = typeof address === 'object' && address !== null ? address.port : options.listen.port;
+      return `http://${options.listen.host.includes(':') ? `[${options.listen.host}]` : options.listen.host}:${port}`;
+    },
+    async close(graceMs = 5000): Promise<void> {
+      closing = true;
+      for (const stop of [...watches]) stop();
+      for (const context of [...open]) context.abort();
+      let closed = false;
+      const done = app.close().then(() => { closed = true; });
+      const untilMs = clock.nowMs() + graceMs;
+      // A kept-alive connection becomes idle when its last answer is out: then, and not before, it is closed.
+      while (!closed && clock.nowMs() < untilMs) {
+        app.server.closeIdleConnections();
+        await Promise.race([done, new Promise<void>((resolve) => { clock.after(20, resolve); })]);
+      }
+      app.server.closeAllConnections();
+      await done;
+    },
+  };
+}
+
+/** An NDJSON body that is still on its way. */
+class Lines {
+  readonly payload: AsyncIterable<Uint8Array>;
+  constructor(payload: AsyncIterable<Uint8Array>) {
+    this.payload = payload;
+  }
+}
+
+const validTask = compileValidator(TaskRequestSchema, 'task');
+
+function schemaOf(route: Route): Record<string, unknown> {
+  return { summary: route.summary, params: route.params, querystring: route.query, ...(route.body === null ? {} : { body: route.body }) };
+}
+
+type Checked = { readonly value: unknown } | { readonly error: Error };
+
+function validatorOf(route: Route, httpPart: string | undefined): (value: unknown) => Checked {
+  const check = (value: unknown, wrong: string | null): Checked => (wrong === null ? { value } : { error: new QuorateError('invalidRequest', wrong) });
+  if (httpPart === 'querystring') {
+    const coerce = queryCoercion(route.query);
+    const valid = compileValidator(route.query, 'query');
+    return (value) => {
+      coerce(value as { [name: string]: unknown });
+      return check(value, valid(value));
+    };
+  }
+  if (httpPart !== 'body' || route.body === null) {
+    const valid = compileValidator(route.params, 'path');
+    return (value) => check(value, valid(value));
+  }
+  const valid = compileValidator(route.body, 'body');
+  const emptyIsFine = valid({}) === null;
+  return (value) => {
+    if (value instanceof Lines) return { value };
+    const body = (value === undefined || value === null) && emptyIsFine ? {} : value;
+    return check(body, valid(body));
+  };
+}
+
+/** A known path with another method: 405, with the methods that it takes. */
+function registerOtherMethods(app: FastifyInstance): void {
+  const byPath = new Map<string, Set<string>>();
+  for (const route of Object.values(routes) as Route[]) byPath.set(route.path, (byPath.get(route.path) ?? new Set()).add(route.method));
+  for (const [url, taken] of byPath) {
+    const allow = [...taken].join(', ');
+    const refuse = (request: FastifyRequest, reply: FastifyReply): void => {
+      reply.header('allow', allow);
+      throw new QuorateError('methodNotAllowed', `${request.method} is not taken here; ${allow} is`);
+    };
+    const method = (['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] satisfies HTTPMethods[]).filter((each) => !taken.has(each));
+    app.route({ method, url, schema: { hide: true } as object, config: { name: 'other' } as object, onRequest: async (request, reply) => refuse(request, reply), handler: refuse });
+  }
+}
+
+/** What is not HTTP, or too slow, or has too large headers: one answer, then the end. */
+function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const text = error.code === 'HPE_HEADER_OVERFLOW' ? 'the headers are larger than 16 KiB' : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'the request did not come in time' : 'this is not a readable HTTP/1.1 request';
+  const body = JSON.stringify(problem('invalidRequest', text));
+  socket.end(`HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`);
+}

@@ -1,4 +1,3 @@
-import { systemClock } from '../clock.js';
 import { note, print, printJson } from './output.js';
 
 /** The life of a process that serves: what ends it, and what it says. */
@@ -35,8 +34,9 @@ export function announce(json: boolean, event: { readonly event: string } & Reco
 
 /** A stop that hangs ends the process anyway. Milliseconds; the timer itself holds nothing up. */
 export function stopWithin(ms: number, what: string): void {
-  systemClock.after(ms, () => {
+  const timer = setTimeout(() => {
     note(`error [stopTimeout]: ${what} did not stop within ${ms} ms; ending it`);
     process.exit(1);
-  });
+  }, ms);
+  timer.unref();
 }

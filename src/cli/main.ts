@@ -61,5 +61,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+// A variable that is set to nothing means what one that is not set means.
+for (const [name, value] of Object.entries(process.env)) if (name.startsWith('QUORATE_') && value === '') delete process.env[name];
 endQuietlyOnClosedPipe();
 process.exitCode = await main(process.argv.slice(2));

@@ -82,6 +82,16 @@ export class SimDisk {
     return `bit ${bit} of ${JSON.stringify(key)}`;
   }
 
+  /** One record, drawn by the seed among those whose key begins so ('l': the log), is gone or is again what it was in `copy`. Only while nobody has it open. */
+  lose(keyStart: string, copy: unknown = null): string {
+    if (this.#device?.alive === true) throw new Error('sim disk: lose records of a closed disk');
+    const old = (copy as Saved | null)?.records ?? new Map<string, Uint8Array>();
+    const keys = this.#image.keys.filter((key) => key.startsWith(keyStart) && (copy === null || !same(old.get(key), this.#image.records.get(key))));
+    const key = keys[this.#options.random.uint32() % keys.length] as string;
+    this.#image.apply([{ key, value: old.get(key) ?? null }]);
+    return `${copy === null ? 'lost' : 'back to old'}: ${JSON.stringify(key)}`;
+  }
+
   /** Everything on it, as of now: for a test that puts an old copy back. */
   copy(): unknown {
     return this.#image.save();
@@ -93,6 +103,8 @@ export class SimDisk {
     this.#image.load(copy as Saved, parts);
   }
 }
+
+const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean => a !== undefined && b !== undefined && Buffer.compare(a, b) === 0;
 
 interface Saved {
   readonly records: ReadonlyMap<string, Uint8Array>;

@@ -305,8 +305,8 @@ function reading(check: Check): void {
 }
 
 function snapshots(check: Check): void {
-  const fill = async (storage: Storage): Promise<void> => {
-    const many = Array.from({ length: 900 }, (_, at) => put(`t/${String(at).padStart(4, '0')}`, `${at} `.repeat(200)));
+  const fill = async (storage: Storage, records = 900): Promise<void> => {
+    const many = Array.from({ length: records }, (_, at) => put(`t/${String(at).padStart(4, '0')}`, `${at} `.repeat(200)));
     await storage.write(
       batch({ hardState: hard(4, 0, 0), entries: run(1, 50, 4), state: [...many, put('big', 'x'.repeat(400_000)), put('empty', '')], applied: meta(40, 4) }),
     );
@@ -459,6 +459,12 @@ function snapshots(check: Check): void {
     await refused('one after the last', [...chunks, chunks.at(-1) as Uint8Array], /after the last one/);
     await refused('cut short', [(chunks[0] as Uint8Array).subarray(0, 10)], /not a snapshot chunk/);
     await refused('another index', chunks, /stands at index 40 of term 4; one at index 41/, meta(41, 4));
+
+    const like = await home.another().open();
+    await fill(like, 899);
+    const others = await chunksOf(await like.openSnapshot());
+    await like.close();
+    await refused('the end of another state at the same place', [...chunks.slice(0, -1), others.at(-1) as Uint8Array], /should hold 901 records, 902 came/);
 
     const foreign = home.another();
     const elsewhere = await foreign.open({ clusterId: 'elsewhere' });

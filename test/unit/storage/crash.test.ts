@@ -2,7 +2,7 @@ import { deepStrictEqual } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
 import t from 'tap';
 import type { Clock } from '../../../src/clock.js';
-import type { StorageError } from '../../../storage/storage.js';
+import type { SnapshotReader, StorageError } from '../../../storage/storage.js';
 import { SimDisk } from '../../sim/disk.js';
 import { batch, chunksOf, hard, meta, OPTIONS, put, readAll, run, seeded, state } from './kit.js';
 import { draw, Model, picture } from './model.js';
@@ -40,6 +40,15 @@ class ManualClock implements Clock {
     next.call();
     await settled();
     return true;
+  }
+  /** Everything due at the next moment, in one go: no promise gets its turn in between. */
+  stepTogether(): void {
+    const [first] = this.#due;
+    while (this.#due.length > 0 && this.#due[0]?.at === first?.at) {
+      const next = this.#due.shift();
+      this.#now = next?.at ?? this.#now;
+      next?.call();
+    }
   }
 }
 
@@ -162,6 +171,27 @@ t.test('a snapshot flip is whole or absent, at every step of a crash', async (t)
   t.ok((outcomes.get('new') ?? 0) > 5 && (outcomes.get('old') ?? 0) > 5, JSON.stringify([...outcomes]));
 });
 
+t.test('a snapshot opened when a batch is on disk, but not yet acknowledged, says where its state really stands', async (t) => {
+  const clock = new ManualClock();
+  const disk = new SimDisk({ clock, random: seeded(2) });
+  const storage = await through(clock, disk.open(OPTIONS));
+  await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 9, 1), state: [put('a', '5')], applied: meta(5, 1) })));
+  const write = storage.write(batch({ state: [put('a', '6')], applied: meta(6, 1) }));
+  const opened = new Promise<SnapshotReader>((done) => {
+    clock.after(1, () => done(storage.openSnapshot()));
+  });
+  await settled();
+  clock.stepTogether();
+  const reader = await opened;
+  const to = await through(clock, new SimDisk({ clock, random: seeded(2) }).open(OPTIONS));
+  const stage = await to.stageSnapshot(reader.meta);
+  for (const chunk of await chunksOf(reader)) await through(clock, stage.add(chunk));
+  await stage.finish();
+  await through(clock, to.write(batch({ snapshot: reader.meta })));
+  t.same({ ...(await state(to)), applied: reader.meta.index }, { a: '6', applied: 6 });
+  await write;
+});
+
 t.test('flipped bits on the simulated disk are found, never served', async (t) => {
   let refused = 0;
   for (let seed = 1; seed <= 80; seed += 1) {
@@ -182,6 +212,36 @@ t.test('flipped bits on the simulated disk are found, never served', async (t) =
     }
   }
   t.equal(refused, 80, 'each value matters');
+});
+
+t.test('a log record that is gone, or an old one in its place, breaks the chain', async (t) => {
+  for (let seed = 1; seed <= 30; seed += 1) {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(seed) });
+    let storage = await through(clock, disk.open(OPTIONS));
+    await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 20, 1) })));
+    await through(clock, storage.close());
+    const old = disk.copy();
+    storage = await through(clock, disk.open(OPTIONS));
+    await through(clock, storage.write(batch({ hardState: hard(2, 0, 0), truncateFrom: 8, entries: run(8, 20, 2) })));
+    await through(clock, storage.close());
+    const whole = disk.copy();
+    for (const from of [null, old]) {
+      disk.restore(whole);
+      const what = disk.lose('l', from);
+      await t.rejects(
+        through(clock, disk.open(OPTIONS)),
+        { code: 'storageDamaged', message: /missing|hash chain is broken|The log ends|less than the term/ },
+        what,
+      );
+    }
+    disk.restore(whole);
+    disk.lose('h');
+    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /head record is missing/ });
+    disk.restore(whole);
+    disk.lose('i');
+    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /identity record is missing/ });
+  }
 });
 
 t.test('an old copy of the database is refused, and so is an old copy of the position file; the pair cannot be told', async (t) => {

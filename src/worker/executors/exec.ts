@@ -59,7 +59,7 @@ export function createExecExecutor(options: ExecOptions): Executor & { close(): 
           stdio: ['ignore', 'pipe', 'pipe'],
         });
       } catch (error) {
-        return over(failure(`cannot start ${run.argv[0]}: ${(error as Error).message}`));
+        return over(failure(spawnText(assignment, error as NodeJS.ErrnoException)));
       }
       const attempt = new ExecAttempt(assignment, child, options, () => running.delete(attempt));
       running.add(attempt);

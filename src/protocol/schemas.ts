@@ -3,9 +3,9 @@ import { ID_PATTERN } from '../cluster/ids.js';
 
 const closed = { additionalProperties: false } as const;
 export const Id = Type.String({ pattern: ID_PATTERN, maxLength: 128 });
-const Label = Type.String({ minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]*$' });
+const Label = Type.String({ minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$' });
 const LabelValue = Type.String({ maxLength: 256 });
-const Labels = Type.Record(Label, LabelValue, { maxProperties: 64 });
+const Labels = Type.Record(Label, LabelValue, { maxProperties: 64, ...closed });
 const Milliseconds = (maximum: number) => Type.Integer({ minimum: 0, maximum });
 const DAY_MS = 86_400_000;
 
@@ -19,7 +19,7 @@ export const RunSchema = Type.Union([
   Type.Object({
     type: Type.Literal('exec'),
     argv: Type.Array(Type.String({ maxLength: 131_072 }), { minItems: 1, maxItems: 4096 }),
-    env: Type.Optional(Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$', maxLength: 256 }), Type.String({ maxLength: 131_072 }), { maxProperties: 1024 })),
+    env: Type.Optional(Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,255}$' }), Type.String({ maxLength: 131_072 }), { maxProperties: 1024, ...closed })),
     cwd: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
   }, closed),
   Type.Object({ type: Type.Literal('handler'), name: Id, input: Type.Optional(Type.Unknown()) }, closed),

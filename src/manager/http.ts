@@ -68,6 +68,8 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
   const guard = new HttpGuard(options.members, isLoopback(options.listen.host));
   let closing = false;
   let sockets = 0;
+  /** Connections without a request yet: to Node they are busy, not idle. */
+  const fresh = new Set<Socket>();
 
   const app = fastify({
     logger: false,
@@ -87,7 +89,11 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
   app.server.maxConnections = limits.connectionsMax;
   app.server.on('connection', (socket) => {
     sockets += 1;
-    socket.on('close', () => { sockets -= 1; });
+    fresh.add(socket);
+    socket.on('close', () => {
+      sockets -= 1;
+      fresh.delete(socket);
+    });
   });
   app.server.on('drop', () => { stats.connectionsDropped += 1; });
 
@@ -116,6 +122,7 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
 
   app.addHook('onRequest', (request, _reply, done) => {
     const { host, origin } = request.headers;
+    if (fresh.size > 0) fresh.delete(request.raw.socket);
     const wrong = guard.check(host, origin);
     if (wrong !== null) done(new QuorateError('invalidRequest', wrong));
     else if (closing) done(new QuorateError('shuttingDown', 'this manager is shutting down: go to another one', 1000));
@@ -203,6 +210,8 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
       reply.hijack();
       count('watchAssignments', 200);
       raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+      // The head alone: a worker knows that it is heard before there is a first line.
+      raw.flushHeaders();
       stats.watchers += 1;
       let ended = false;
       stop = (): void => {
@@ -243,6 +252,7 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
       closing = true;
       for (const stop of [...watches]) stop();
       for (const context of [...open]) context.abort();
+      for (const socket of fresh) socket.destroy();
       let closed = false;
       const done = app.close().then(() => { closed = true; });
       const untilMs = clock.nowMs() + graceMs;

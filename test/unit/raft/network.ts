@@ -299,22 +299,6 @@ export class Network {
     throw new Error(`no leader after ${deadlineTicks} ticks: ${this.servers.map((server) => `${server.id} ${server.up ? `${server.raft.status().role} term ${server.raft.term}` : 'down'}`).join(', ')}`);
   }
 
-  /** Server `id` becomes leader: the others have lost the one they knew. */
-  lead(id: number): Server {
-    for (let at = 0; at < 40 && !this.at(id).raft.isLeader; at += 1) {
-      for (const server of this.servers) {
-        if (server.up && server.id !== id && !server.raft.isLeader && server.raft.leader === 0 && server.raft.status().role === 'follower') continue;
-        if (server.up) this.step(server.id, { type: 'tick' });
-      }
-      if (this.servers.every((server) => !server.up || server.raft.leader === 0)) {
-        this.step(id, { type: 'campaign' });
-        this.settle();
-      } else if (at < 30) this.settle();
-    }
-    if (!this.at(id).raft.isLeader) throw new Error(`server ${id} does not lead`);
-    return this.at(id);
-  }
-
   /** The leader with the highest term, if any. */
   leader(): Server | null {
     let found: Server | null = null;

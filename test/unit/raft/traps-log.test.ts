@@ -1,0 +1,544 @@
+import t from 'tap';
+import { type Entry, Raft } from '../../../raft/index.js';
+import { entryCost, Log } from '../../../raft/log.js';
+import { advanceMatch, becomeProbe, becomeReplicate, newProgress, windowAdd } from '../../../raft/progress.js';
+import { reachedByMajority } from '../../../raft/quorum.js';
+import { entry, ix, Network, OPTIONS, Prng, sid, text, tm, untext, voters } from './network.js';
+import { initOf, Solo } from './solo.js';
+
+/** Faults that real systems had (RAFT-TRAPS.md), by number: log and replication, reads, JavaScript. */
+
+t.test('A24 figure 8: an entry of an older term on a majority is not committed, and may be overwritten', (t) => {
+  // S1 has entries of terms 1, 2; it leads again in term 4 and replicates entry 2 (term 2) to a majority.
+  const s1 = Solo.leading({ count: 5, log: [1, 2], term: 3, commit: 1, eager: true }, true);
+  t.equal(s1.raft.term, 4);
+  s1.accept(2, 2);
+  s1.accept(3, 2);
+  t.equal(s1.raft.commit, 1, '(c) entry 2 is on S1, S2, S3, and not committed');
+  // (d) S5, with entry 2 of term 3, can still win: S2 holds less up-to-date a log.
+  const s2 = new Solo({ id: 2, count: 5, log: [1, 2], term: 4, eager: true });
+  s2.askVote(5, 5, 2, 3);
+  t.match(s2.take('voteResponse'), [{ granted: true }]);
+  s2.append(5, 5, 1, 1, [3]);
+  t.same(s2.terms, [1, 3], '(d) and overwrite it');
+  // (e) had S1 got an entry of its own term to the majority, entry 2 would be committed with it, and S5 could not win.
+  s1.accept(2, 3);
+  s1.accept(3, 3);
+  t.equal(s1.raft.commit, 3);
+  const held = new Solo({ id: 2, count: 5, log: [1, 2, 4], term: 4, eager: true });
+  held.askVote(5, 5, 2, 3);
+  t.match(held.take('voteResponse'), [{ granted: false }]);
+  t.end();
+});
+
+t.test('A25 an old or shorter append cuts nothing', (t) => {
+  const solo = new Solo({ log: [1, 1, 1, 1], eager: true });
+  solo.append(2, 1, 0, 0, [1]);
+  solo.append(2, 1, 1, 1, []);
+  solo.append(2, 1, 1, 1, [1]);
+  t.same(solo.terms, [1, 1, 1, 1]);
+  t.match(solo.take('appendResponse').map((message) => message.matchIndex), [1, 1, 2]);
+  t.end();
+});
+
+t.test('A25 whatever order a leader\'s appends arrive in, doubled too, the log is a prefix of the leader\'s', (t) => {
+  for (let seed = 1; seed <= 60; seed += 1) {
+    const random = new Prng(seed);
+    const log = [1, 1, 1, 1, 3, 3, 3, 3, 4, 4, 4, 4];
+    const solo = new Solo({ log: [1, 1, 2, 2, 2, 2], term: 4, commit: 1, eager: true });
+    let match = 0;
+    for (let at = 0; at < 60; at += 1) {
+      const prev = random.below(11);
+      const count = random.below(5);
+      solo.append(3, 4, prev, prev === 0 ? 0 : (log[prev - 1] as number), log.slice(prev, prev + count), random.below(12));
+      for (const answer of solo.take('appendResponse')) if (answer.accepted) match = Math.max(match, answer.matchIndex);
+      if (solo.terms.slice(0, match).join() !== log.slice(0, match).join()) t.fail(`seed ${seed}: ${solo.terms.join()}`);
+    }
+    if (solo.raft.commit > Math.max(match, 1)) t.fail(`seed ${seed}: commit ${solo.raft.commit}, match ${match}`);
+  }
+  t.pass('60 runs');
+  t.end();
+});
+
+t.test('A26 the quorum scan agrees with sort and pick', (t) => {
+  const random = new Prng(26);
+  for (let at = 0; at < 3000; at += 1) {
+    const values = Array.from({ length: 1 + random.below(9) }, () => random.below(6));
+    const servers = values.map((_, place) => sid(place));
+    const sorted = [...values].sort((a, b) => b - a);
+    const found = reachedByMajority(servers, values, (list, server) => list[server] as number);
+    if (found !== sorted[values.length >> 1]) t.fail(`${values.join()} gives ${found}`);
+  }
+  t.pass('3000 sets');
+  t.end();
+});
+
+t.test('A27 match stays below next, whatever stale answers come', (t) => {
+  const solo = Solo.leading({ eager: true });
+  for (let at = 0; at < 20; at += 1) solo.step({ type: 'propose', commands: [text('x')] });
+  const random = new Prng(27);
+  for (let at = 0; at < 2000; at += 1) {
+    if (random.chance(50)) solo.accept(2, random.below(22));
+    else solo.refuse(2, random.below(24), random.below(24), random.below(3));
+    const peer = solo.raft.status().progress[0];
+    if (peer === undefined || peer.match >= peer.next || peer.next > solo.raft.lastIndex + 1) t.fail(`match ${peer?.match}, next ${peer?.next}`);
+  }
+  t.match(solo.accept(2, 99), { code: 'ignored', reason: /more than this log holds/ });
+  t.throws(() => {
+    const peer = newProgress(sid(2), ix(5), 0);
+    peer.match = ix(7);
+    becomeProbe(peer, ix(7));
+  }, { code: 'invariant' });
+  t.end();
+});
+
+t.test('A28 the bytes of a window are the sum over it', (t) => {
+  const random = new Prng(28);
+  const peer = newProgress(sid(2), ix(1), 0);
+  becomeReplicate(peer);
+  let open: { last: number; cost: number }[] = [];
+  for (let at = 0; at < 5000; at += 1) {
+    const dice = random.below(10);
+    if (dice < 5 && open.length < 7) {
+      const cost = random.below(1000);
+      windowAdd(peer.window, peer.next, cost, 7);
+      open.push({ last: peer.next, cost });
+      peer.next = ix(peer.next + 1);
+    } else if (dice < 9 && open.length > 0) {
+      const match = (open[0]?.last ?? 0) + random.below(open.length);
+      advanceMatch(peer, ix(match));
+      open = open.filter((one) => one.last > match);
+    } else if (dice === 9 && random.chance(10)) {
+      becomeReplicate(peer);
+      open = [];
+    }
+    const bytes = open.reduce((sum, one) => sum + one.cost, 0);
+    if (peer.window.bytes !== bytes || peer.window.count !== open.length) t.fail(`step ${at}: ${peer.window.bytes} for ${bytes}`);
+  }
+  t.pass('5000 steps');
+  t.end();
+});
+
+t.test('A29 a full window whose messages are all lost is found by a heartbeat', (t) => {
+  const solo = Solo.leading({ eager: true, options: { inflightCountMax: 2 } });
+  for (let at = 0; at < 5; at += 1) solo.step({ type: 'propose', commands: [text('x')] });
+  t.equal(solo.take('appendRequest', 2).length, 2, 'the window is full');
+  t.match(solo.raft.status().progress[0], { inflightCount: 2, next: 4 });
+  solo.hear(2, { type: 'heartbeatResponse', term: 1, round: 0 });
+  solo.hear(2, { type: 'heartbeatResponse', term: 1, round: 0 });
+  const probe = solo.take('appendRequest', 2);
+  t.ok(probe.some((message) => message.prevIndex === 3 && message.entries.length === 0), 'an empty append behind what is out');
+  solo.refuse(2, 3, 1, 1);
+  t.match(solo.take('appendRequest', 2), [{ prevIndex: 1, entries: { length: 5 } }]);
+  solo.accept(2, 6);
+  t.match(solo.raft.status().progress[0], { match: 6, next: 7, inflightCount: 0, inflightBytes: 0 });
+  t.end();
+});
+
+t.test('flow control: no more than so many appends and bytes are out, no append is larger than its bound but by one entry', (t) => {
+  const size = entryCost(entry(1, 1, 'x'.repeat(100)));
+  const solo = Solo.leading({ eager: true, options: { inflightCountMax: 4, appendBytesMax: 3 * size, inflightBytesMax: 5 * size } });
+  solo.step({ type: 'propose', commands: Array.from({ length: 20 }, () => text('x'.repeat(100))) });
+  t.same(solo.take('appendRequest', 2).map((message) => message.entries.length), [3, 3], 'by bytes');
+  solo.accept(2, 4);
+  t.same(solo.take('appendRequest', 2).map((message) => message.entries.length), [3]);
+  solo.step({ type: 'propose', commands: [text('y'.repeat(2000))] });
+  solo.accept(2, 7);
+  solo.accept(2, 10);
+  solo.accept(2, 13);
+  solo.accept(2, 19);
+  solo.accept(2, 21);
+  t.same(solo.take('appendRequest', 2).pop()?.entries.map((one) => one.data.length), [2000], 'at least one entry, however large');
+  t.end();
+});
+
+t.test('appends coalesce: what was proposed between two drains leaves in one append and one order', (t) => {
+  const solo = Solo.leading({ eager: false });
+  for (let at = 0; at < 5; at += 1) solo.raft.step({ type: 'propose', commands: [text('x')] });
+  solo.drain();
+  t.equal(solo.orders.length, 1);
+  t.match(solo.take('appendRequest').map((message) => message.entries.length), [5, 5]);
+  t.end();
+});
+
+t.test('A30 the snapshot state ends: by an answer that fits, by snapshotSent, or by time', (t) => {
+  const start = (): Solo => {
+    const solo = Solo.leading({ base: { index: 50, term: 1 }, log: [1, 1], term: 1, eager: true }, true);
+    solo.accept(3, 53);
+    solo.refuse(2, 52, 10, 1);
+    solo.drain();
+    t.same(solo.snapshots, [{ to: 2, term: 2 }]);
+    t.match(solo.raft.status().progress[0], { state: 'snapshot' });
+    return solo;
+  };
+  const answered = start();
+  answered.accept(2, 30);
+  t.match(answered.raft.status().progress[0], { state: 'snapshot' }, 'it does not fit yet');
+  answered.accept(2, 51);
+  t.match(answered.raft.status().progress[0], { state: 'replicate', match: 51, next: 54 });
+  const sent = start();
+  sent.step({ type: 'snapshotSent', to: sid(2), ok: true });
+  t.match(sent.raft.status().progress[0], { state: 'probe', next: 51 });
+  sent.sent.length = 0;
+  sent.hear(2, { type: 'heartbeatResponse', term: 2, round: 0 });
+  t.match(sent.take('appendRequest', 2), [{ prevIndex: 50, prevTerm: 1 }]);
+  const failed = start();
+  failed.step({ type: 'snapshotSent', to: sid(2), ok: false });
+  t.equal(failed.snapshots.length, 1, 'not again at once');
+  failed.hear(2, { type: 'heartbeatResponse', term: 2, round: 0 });
+  t.equal(failed.snapshots.length, 2, 'but with its next sign of life');
+  const silent = start();
+  for (let at = 0; at < 21 * OPTIONS.electionTicks; at += 1) {
+    silent.tick();
+    silent.hear(3, { type: 'heartbeatResponse', term: 2, round: 1 });
+  }
+  t.match(silent.raft.status().progress[0], { state: 'probe' });
+  t.equal(silent.snapshots.length, 1, 'nothing is streamed to a peer that is not there');
+  silent.hear(2, { type: 'heartbeatResponse', term: 2, round: 1 });
+  t.equal(silent.snapshots.length, 2);
+  t.end();
+});
+
+t.test('A31 a compacted index is no conflict', (t) => {
+  const solo = new Solo({ base: { index: 10, term: 3 }, log: [3, 3], term: 3, commit: 12, applied: 12, eager: true });
+  solo.append(2, 3, 8, 2, [3, 3, 3, 3, 3], 13);
+  t.match(solo.take('appendResponse'), [{ accepted: true, matchIndex: 13 }]);
+  solo.append(2, 3, 4, 1, [2, 2]);
+  t.match(solo.take('appendResponse'), [{ accepted: true, matchIndex: 13 }], 'all of it is committed here');
+  solo.append(2, 3, 10, 3, []);
+  t.match(solo.take('appendResponse'), [{ accepted: true }]);
+  t.match(solo.append(2, 3, 10, 2, []), { code: 'ignored', reason: /contradicts/ });
+  t.match(solo.append(2, 3, 11, 3, [2]), { code: 'ignored' });
+  t.same(solo.terms, [3, 3, 3]);
+  t.end();
+});
+
+t.test('A32 what is applied is exactly 1 .. commit, with any size of page, memory or restart', (t) => {
+  for (const applyBytesMax of [1, 100, 150, 1000, 1 << 20]) {
+    for (const tailBytesMax of [1, 300, 1 << 20]) {
+      const net = new Network({ count: 3, options: { applyBytesMax, tailBytesMax, appendBytesMax: 300 } });
+      const leader = net.elect();
+      for (let at = 0; at < 30; at += 1) net.propose(leader.id, `command ${at}`, 'x'.repeat(at * 3));
+      net.settle();
+      t.equal(leader.machine.length, 61);
+      net.crash(leader.id);
+      net.restart(leader.id, 2);
+      net.tick(6 * OPTIONS.electionTicks);
+      for (const server of net.servers) t.same(server.machine, net.checker.committed);
+    }
+  }
+  t.end();
+});
+
+t.test('A32 one drain hands out one portion, the next drain the next, without an event between', (t) => {
+  const cost = entryCost(entry(1, 1, 'x'));
+  const solo = new Solo({ log: [1, 1, 1, 1, 1], options: { applyBytesMax: 2 * cost + 8 } });
+  solo.raft.step({ type: 'message', message: { type: 'heartbeat', from: sid(2), to: sid(1), term: tm(1), commit: ix(5), round: 1 } });
+  const portions: number[][] = [];
+  while (solo.raft.drain(solo.effects)) portions.push(solo.effects.apply.map((one) => one.index));
+  t.same(portions, [[1, 2], [3, 4], [5]]);
+  t.end();
+});
+
+t.test('old entries come by fetch: to apply, for a peer, and above commit after a start', (t) => {
+  const log = [1, 1, 1, 1, 1, 1];
+  const solo = new Solo({ log, commit: 6, tail: 2, eager: true });
+  t.match(solo.fetches, [{ from: 1, to: 5 }]);
+  const give = (from: number, to: number): Entry[] => log.slice(from - 1, to - 1).map((term, at) => entry(from + at, term));
+  solo.step({ type: 'fetched', id: solo.fetches[0]?.id ?? 0, entries: give(1, 3) });
+  t.same(solo.applied.map((one) => one.index), [1, 2]);
+  t.match(solo.fetches[1], { from: 3, to: 5 });
+  solo.step({ type: 'fetched', id: solo.fetches[1]?.id ?? 0, entries: give(3, 5) });
+  t.same(solo.applied.map((one) => one.index), [1, 2, 3, 4, 5, 6]);
+  t.equal(solo.step({ type: 'fetched', id: 999, entries: [] }).code, 'ignored');
+
+  const leader = Solo.leading({ log, commit: 6, applied: 6, tail: 2, eager: true }, true);
+  leader.accept(3, 7);
+  leader.refuse(2, 6, 1, 1);
+  t.match(leader.fetches, [{ from: 1, to: 5 }], 'from the entry before, whose term is needed');
+  leader.sent.length = 0;
+  leader.step({ type: 'fetched', id: leader.fetches[0]?.id ?? 0, entries: give(1, 4) });
+  t.match(leader.take('appendRequest', 2), [{ prevIndex: 1, prevTerm: 1, entries: [{ index: 2 }, { index: 3 }] }]);
+  leader.accept(2, 3);
+  t.match(leader.fetches[1], { from: 4, to: 5 }, 'the term before is known by now');
+  leader.step({ type: 'fetched', id: leader.fetches[1]?.id ?? 0, entries: give(4, 5) });
+  t.match(leader.take('appendRequest', 2), [{ prevIndex: 3, entries: [{ index: 4 }] }, { prevIndex: 4, entries: [{ index: 5 }, { index: 6 }, { index: 7 }] }]);
+  leader.step({ type: 'unreachable', server: sid(2) });
+  leader.refuse(2, 3, 0, 0);
+
+  const gap = new Solo({ log: [1, 2, 2, 2], commit: 1, applied: 1, tail: 1, eager: true });
+  t.match(gap.fetches, [{ from: 1, to: 4 }], 'what may be in conflict, and the term before it');
+  t.match(gap.append(2, 3, 2, 1, [3]), { code: 'ignored', reason: /read back/ });
+  t.equal(gap.step({ type: 'campaign' }).code, 'ignored');
+  gap.step({ type: 'fetched', id: gap.fetches[0]?.id ?? 0, entries: [entry(1, 1), entry(2, 2), entry(3, 2)] });
+  gap.append(2, 3, 2, 1, [3]);
+  t.match(gap.take('appendResponse'), [{ accepted: false, hintIndex: 1, hintTerm: 1 }]);
+  gap.append(2, 3, 1, 1, [3]);
+  t.same(gap.terms, [1, 3]);
+  t.end();
+});
+
+t.test('A33 the bound on what is uncommitted counts what is uncommitted', (t) => {
+  const cost = entryCost(entry(1, 1, 'x'.repeat(36)));
+  const solo = Solo.leading({ eager: true, options: { uncommittedBytesMax: 4 * cost, uncommittedCountMax: 100 } });
+  const propose = (): string => solo.step({ type: 'propose', commands: [text('x'.repeat(36))] }).code;
+  const random = new Prng(33);
+  let busy = 0;
+  for (let at = 0; at < 400; at += 1) {
+    const room = (solo.raft.lastIndex - solo.raft.commit) * cost < 4 * cost;
+    const code = propose();
+    if (code !== (room ? 'proposed' : 'busy')) t.fail(`step ${at}: ${code}, uncommitted ${solo.raft.lastIndex - solo.raft.commit}`);
+    if (code === 'busy') {
+      busy += 1;
+      solo.accept(2, solo.raft.commit + 1 + random.below(solo.raft.lastIndex - solo.raft.commit));
+    }
+  }
+  t.ok(busy > 50);
+  const count = Solo.leading({ eager: true, options: { uncommittedCountMax: 2 } });
+  t.same([1, 2, 3].map(() => count.step({ type: 'propose', commands: [text('')] }).code), ['proposed', 'proposed', 'busy']);
+  t.equal(count.step({ type: 'propose', commands: [] }).code, 'ignored');
+  const newLeader = Solo.leading({ log: [1, 1, 1], eager: true, options: { uncommittedBytesMax: 200 } }, true);
+  t.equal(newLeader.step({ type: 'propose', commands: [text('')] }).code, 'busy', 'what it took over counts too');
+  newLeader.accept(2, 4);
+  t.equal(newLeader.step({ type: 'propose', commands: [text('')] }).code, 'proposed');
+  t.end();
+});
+
+t.test('compaction: the log lets go, and goes on', (t) => {
+  const solo = new Solo({ log: [1, 1, 1, 1], commit: 4, eager: true });
+  t.equal(solo.applied.length, 4);
+  t.equal(solo.step({ type: 'compacted', meta: { index: ix(3), term: tm(1), configuration: voters(3) } }).code, 'ok');
+  t.equal(solo.step({ type: 'compacted', meta: { index: ix(2), term: tm(1), configuration: voters(3) } }).code, 'ignored');
+  t.match(solo.raft.status(), { firstIndex: 4, lastIndex: 4 });
+  t.equal(solo.raft.termAt(ix(2)), null);
+  t.equal(solo.raft.termAt(ix(3)), 1);
+  solo.append(2, 2, 4, 1, [2]);
+  t.same(solo.terms, [1, 2]);
+  t.end();
+});
+
+t.test('the log: terms, cuts, trims and what comes back agree with a plain array', (t) => {
+  for (let seed = 1; seed <= 40; seed += 1) {
+    const random = new Prng(seed);
+    const model: number[] = [];
+    const log = new Log(ix(0), tm(0), ix(0), tm(0), []);
+    let floor = 0;
+    for (let at = 0; at < 300; at += 1) {
+      const dice = random.below(10);
+      const lastTerm = model[model.length - 1] ?? 1;
+      if (dice < 6) {
+        model.push(lastTerm + random.below(2));
+        log.append(entry(model.length, model[model.length - 1] as number));
+      } else if (dice < 7 && model.length > floor + 1) {
+        const from = Math.max(log.first, floor + 1) + random.below(model.length - Math.max(log.first, floor + 1) + 1);
+        model.length = from - 1;
+        log.truncate(ix(from));
+      } else if (dice < 9) {
+        floor = Math.max(floor, random.below(model.length + 1));
+        log.trim(ix(floor), random.below(2000));
+      } else if (log.first > 1 + log.baseIndex) {
+        const from = Math.max(log.baseIndex + 1, log.first - 3);
+        log.prepend(model.slice(from - 1, log.first - 1).map((term, place) => entry(from + place, term)));
+      }
+      let bytes = 0;
+      for (let index = log.first; index <= log.last; index = ix(index + 1)) bytes += entryCost(log.entryAt(index));
+      if (log.last !== model.length || log.lastTerm !== (model[model.length - 1] ?? 0) || log.bytes !== bytes) t.fail(`seed ${seed}, step ${at}: last ${log.last}, bytes ${log.bytes}`);
+      for (let index = 1; index <= model.length; index += 1) {
+        const term = log.termAt(ix(index));
+        if (term !== null ? term !== model[index - 1] : index >= log.first - 1 && index !== log.first - 1) t.fail(`seed ${seed}, step ${at}: term at ${index} is ${term}`);
+      }
+    }
+  }
+  t.pass('40 runs');
+  t.end();
+});
+
+t.test('A44 no read is granted before the first commit of the term', (t) => {
+  const solo = Solo.leading({ eager: true }, true);
+  solo.step({ type: 'read', context: 1 });
+  t.same(solo.take('heartbeat'), []);
+  solo.tick(OPTIONS.heartbeatTicks);
+  for (const beat of solo.take('heartbeat')) solo.hear(beat.to, { type: 'heartbeatResponse', term: 1, round: beat.round });
+  t.same(solo.reads, []);
+  solo.accept(2, 1);
+  const [beat] = solo.take('heartbeat', 2);
+  t.ok(beat, 'now a round begins for it');
+  const last = solo.take('heartbeat', 3)[0]?.round ?? beat?.round ?? 0;
+  solo.hear(3, { type: 'heartbeatResponse', term: 1, round: Math.max(last, beat?.round ?? 0) });
+  t.same(solo.reads, [{ context: 1, granted: true, index: 1 }]);
+  t.end();
+});
+
+t.test('A45 the same context asked again is another read: an old round does not grant it', (t) => {
+  const solo = Solo.leading({ eager: true });
+  solo.step({ type: 'read', context: 7 });
+  const first = solo.take('heartbeat', 2)[0]?.round ?? 0;
+  solo.tick(OPTIONS.electionTicks - 1);
+  solo.accept(2, 1);
+  solo.tick(1);
+  t.match(solo.reads, [{ context: 7, granted: false }], 'the first try ran out');
+  solo.step({ type: 'propose', commands: [text('newer')] });
+  solo.accept(3, 2);
+  solo.step({ type: 'read', context: 7 });
+  solo.hear(2, { type: 'heartbeatResponse', term: 1, round: first });
+  t.equal(solo.reads.length, 1, 'the late answer is for the first try');
+  const second = solo.take('heartbeat', 2).pop()?.round ?? 0;
+  t.ok(second > first);
+  solo.hear(2, { type: 'heartbeatResponse', term: 1, round: second });
+  t.match(solo.reads[1], { context: 7, granted: true, index: 2 });
+  t.match(solo.hear(2, { type: 'heartbeatResponse', term: 1, round: second + 1 }), { code: 'ignored' }, 'a round that was never begun');
+  t.end();
+});
+
+t.test('A45 an answer meant for the run before a crash fits no forwarded read', (t) => {
+  const ask = (seed: number): { solo: Solo; context: number } => {
+    const solo = new Solo({ seed, eager: true, term: 1, log: [1] });
+    solo.beat(2, 1, 1);
+    solo.step({ type: 'read', context: 1 });
+    return { solo, context: solo.take('readIndexRequest')[0]?.context ?? 0 };
+  };
+  const before = ask(1);
+  const after = ask(2);
+  t.not(before.context, after.context);
+  t.match(after.solo.hear(2, { type: 'readIndexResponse', term: 1, context: before.context, granted: true, index: 1 }), { code: 'ignored' });
+  t.same(after.solo.reads, []);
+  after.solo.hear(2, { type: 'readIndexResponse', term: 1, context: after.context, granted: true, index: 1 });
+  t.match(after.solo.reads, [{ granted: true }]);
+  t.end();
+});
+
+t.test('reads that come together share a round, and one request to the leader', (t) => {
+  const solo = Solo.leading({ eager: false });
+  for (let at = 0; at < 9; at += 1) solo.raft.step({ type: 'read', context: at });
+  solo.drain();
+  t.equal(solo.take('heartbeat').length, 2);
+  const follower = new Solo({ eager: true });
+  follower.beat(2, 1);
+  follower.sent.length = 0;
+  for (let at = 0; at < 9; at += 1) follower.raft.step({ type: 'read', context: at });
+  follower.drain();
+  const [request] = follower.take('readIndexRequest');
+  follower.hear(2, { type: 'readIndexResponse', term: 1, context: request?.context, granted: true, index: 0 });
+  t.same(follower.reads.map((read) => read.context), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+  t.end();
+});
+
+t.test('A50 many ticks at once are no more than many ticks: nothing depends on real time', (t) => {
+  const solo = Solo.leading({ eager: true });
+  for (let at = 0; at < 200; at += 1) {
+    solo.tick();
+    for (const beat of solo.take('heartbeat')) solo.hear(beat.to, { type: 'heartbeatResponse', term: 1, round: beat.round });
+  }
+  t.equal(solo.role, 'leader');
+  t.end();
+});
+
+t.test('A51 the core never writes into what it was given, nor into what it gave', (t) => {
+  const net = new Network({ count: 3, options: { tailBytesMax: 200 } });
+  const leader = net.elect();
+  const freeze = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return;
+    Object.freeze(value);
+    for (const inner of Object.values(value)) freeze(inner);
+  };
+  for (let at = 0; at < 60; at += 1) {
+    net.propose(leader.id, `command ${at}`);
+    for (const message of net.wire) freeze(message);
+    for (const server of net.servers) for (const order of server.orders) freeze(order);
+    net.settle();
+    if (at % 20 === 19) net.tick(3);
+  }
+  const one = text('owned');
+  net.step(leader.id, { type: 'propose', commands: [one] });
+  net.settle();
+  t.equal(untext(one), 'owned');
+  t.ok(leader.machine[leader.machine.length - 1]?.endsWith('owned'));
+  t.end();
+});
+
+t.test('A52 a call from within a call is refused by name', (t) => {
+  const solo = new Solo();
+  t.throws(() => solo.raft.encode(() => void solo.raft.step({ type: 'tick' })), { message: /from within its own call/ });
+  t.throws(() => solo.raft.step({ type: 'tick' }), { message: /after a call has thrown/ }, 'and such a core is not used any more');
+  t.end();
+});
+
+t.test('A53 the same events give the same effects, byte for byte; a clone goes the same way and on its own', (t) => {
+  const trace = (clones: boolean): number[] => {
+    const numbers: number[] = [];
+    const net = new Network({ count: 3, seed: 53, lazyDisk: true, options: { tailBytesMax: 300 } });
+    const random = new Prng(53);
+    for (let at = 0; at < 1500; at += 1) {
+      const id = 1 + random.below(3);
+      const dice = random.below(6);
+      if (dice < 3) net.deliver(random.below(Math.max(1, net.wire.length)));
+      else if (dice < 4) net.persist(id);
+      else if (dice < 5) net.step(id, { type: 'tick' });
+      else net.propose(id, `c${at}`);
+      if (clones) {
+        const server = net.at(id);
+        const copy = server.raft.clone();
+        const same: number[] = [];
+        copy.encode((value) => same.push(value));
+        const own: number[] = [];
+        server.raft.encode((value) => own.push(value));
+        if (same.join() !== own.join()) t.fail('a clone differs');
+        // From here on the copy lives in the original's place; what happens to the original must not matter to it.
+        const old = server.raft;
+        server.raft = copy;
+        for (let ticks = 0; ticks < 15; ticks += 1) old.step({ type: 'tick' });
+        old.step({ type: 'propose', commands: [text('nobody')] });
+        old.drain({ writes: [], send: [], apply: [], reads: [], fetch: [], rejected: [], snapshots: [] });
+      }
+      for (const server of net.servers) server.raft.encode((value) => numbers.push(value));
+    }
+    return numbers;
+  };
+  const first = trace(false);
+  t.ok(first.every(Number.isSafeInteger));
+  t.equal(hash(trace(false)), hash(first));
+  t.equal(hash(trace(true)), hash(first));
+  t.end();
+});
+
+t.test('step is total: whatever peers send, there is a code and no throw', (t) => {
+  const big = [0, 1, 2, 3, 4, 5, 2 ** 31, 2 ** 52, 2 ** 52 + 1, Number.MAX_SAFE_INTEGER];
+  for (let seed = 1; seed <= 300; seed += 1) {
+    const random = new Prng(seed);
+    const pick = (): number => (random.chance(80) ? random.below(6) : (big[random.below(big.length)] as number));
+    const solo = seed % 3 === 0 ? Solo.leading({ eager: true }) : new Solo({ log: [1, 1, 2], commit: seed % 4, eager: true });
+    const types = ['preVoteRequest', 'preVoteResponse', 'voteRequest', 'voteResponse', 'appendRequest', 'appendResponse', 'heartbeat', 'heartbeatResponse', 'installSnapshot', 'timeoutNow', 'readIndexRequest', 'readIndexResponse'] as const;
+    for (let at = 0; at < 200; at += 1) {
+      const prevIndex = pick();
+      const entries = Array.from({ length: random.below(3) }, (_, place) => entry(random.chance(90) ? prevIndex + 1 + place : pick(), pick()));
+      const list = (): ReturnType<typeof sid>[] => Array.from({ length: random.below(4) }, () => sid(random.below(5)));
+      const outcome = solo.hear(random.below(5), {
+        type: types[random.below(types.length)] as (typeof types)[number], term: pick(), lastIndex: pick(), lastTerm: pick(), granted: random.chance(50), transfer: random.chance(50), prevIndex,
+        prevTerm: pick(), commit: pick(), entries, accepted: random.chance(50), matchIndex: pick(), refusedIndex: pick(), hintIndex: pick(), hintTerm: pick(), round: pick(),
+        context: pick(), index: pick(), snapshot: { index: ix(pick()), term: tm(pick()), configuration: { voters: list(), outgoing: random.chance(80) ? null : list(), learners: list() } },
+      });
+      if (!['ok', 'ignored'].includes(outcome.code)) t.fail(`outcome ${outcome.code}`);
+      if (random.chance(10)) solo.tick();
+      if (random.chance(5)) solo.step({ type: 'campaign' });
+    }
+  }
+  t.pass('60000 messages');
+  t.end();
+});
+
+t.test('messages for others, from nobody, from itself: ignored; a transfer is not known yet', (t) => {
+  const solo = new Solo();
+  t.equal(solo.hear(0, { type: 'heartbeat', term: 9, commit: 0, round: 1 }).code, 'ignored');
+  t.equal(solo.hear(1, { type: 'heartbeat', term: 9, commit: 0, round: 1 }).code, 'ignored');
+  t.equal(solo.hear(2, { type: 'heartbeat', term: 9, commit: 0, round: 1, to: 3 }).code, 'ignored');
+  t.equal(solo.hear(2, { type: 'timeoutNow', term: 9 }).code, 'ignored');
+  t.equal(solo.raft.term, 0);
+  t.throws(() => new Raft(initOf({}), { ...OPTIONS, applyBytesMax: 0 }), RangeError);
+  t.end();
+});
+
+function hash(numbers: readonly number[]): number {
+  let word = 0x811c9dc5;
+  for (const value of numbers) word = Math.imul(word ^ (value % 0x1_0000_0000) ^ Math.floor(value / 0x1_0000_0000), 0x01000193);
+  return word >>> 0;
+}

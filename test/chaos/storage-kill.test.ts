@@ -1,9 +1,13 @@
 import t from 'tap';
 import { runStorageKill } from './storage-kill.js';
 
+const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+const cycles = Number(process.env['CYCLES'] ?? 25);
+// tap gives a whole file 30 s.
+t.setTimeout(60_000 + cycles * 1000);
+
 t.test('kill -9 at any moment loses no acknowledged batch', async (t) => {
-  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
-  const cycles = Number(process.env['CYCLES'] ?? 25);
+  t.setTimeout(30_000 + cycles * 1000);
   t.comment(`SEED=${seed} CYCLES=${cycles}`);
   const campaign = await runStorageKill(cycles, seed, (line) => t.comment(line));
   t.equal(campaign.cycles, cycles);

@@ -8,6 +8,9 @@ import { SimDisk } from '../../sim/disk.js';
 import { type Home, storageContract } from './contract.js';
 import { OPTIONS, seeded } from './kit.js';
 
+// tap gives a whole file 30 s, which a busy machine may need.
+t.setTimeout(120_000);
+
 storageContract(t, 'LevelDB', (inner: Test): Home => {
   const folder = mkdtempSync(join(tmpdir(), 'quorate-storage-'));
   inner.teardown(() => rmSync(folder, { recursive: true, force: true }));

@@ -7,6 +7,9 @@ import { SimDisk } from '../../sim/disk.js';
 import { batch, chunksOf, hard, meta, OPTIONS, put, readAll, run, seeded, state } from './kit.js';
 import { draw, Model, picture } from './model.js';
 
+// tap gives a whole file 30 s, which a busy machine may need.
+t.setTimeout(120_000);
+
 /** Time that moves only when told to. */
 class ManualClock implements Clock {
   #now = 0;

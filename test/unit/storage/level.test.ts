@@ -9,6 +9,11 @@ import { openLevelStorage } from '../../../storage/level-storage.js';
 import { batch, chunksOf, entry, hard, meta, OPTIONS, order, put, readAll, run, seeded, show } from './kit.js';
 import { flip, flipOnce, makeSpecimen, readEverything } from './rot.js';
 
+const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+const flips = Number(process.env['FLIPS'] ?? 60);
+// tap gives a whole file 30 s, which a busy machine may need.
+t.setTimeout(120_000 + flips * 300);
+
 /** What only LevelDB and the file system can get wrong. */
 function folder(t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'quorate-level-'));
@@ -221,8 +226,7 @@ t.test("a write-ahead file that lost its end is refused after a clean stop, and 
 
 t.test('one flipped bit anywhere never gives a silent wrong answer', async (t) => {
   const path = folder(t);
-  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
-  const flips = Number(process.env['FLIPS'] ?? 60);
+  t.setTimeout(60_000 + flips * 300);
   t.comment(`SEED=${seed} FLIPS=${flips}`);
   const random = seeded(seed);
   const specimen = await makeSpecimen(join(path, 'specimen'));

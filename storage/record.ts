@@ -12,8 +12,9 @@ const CHECK_BYTES = 4;
 
 /** What to do with a directory that cannot be trusted any more. Honest about what is not there yet. */
 export const WAY_BACK =
-  'Do not start this manager on it again. If the other managers are a quorum without this one: stop it, move its data directory away, and start it on an empty ' +
-  'directory; it then gets the state from the leader. (Rejoining as a learner is not there yet: do this for one manager at a time, never for a majority.)';
+  'Do not start this manager on it again. Once the other managers have completed a write without it: move its data directory away, and start it ' +
+  'on an empty one; it then gets the state from the leader. One manager at a time, and never while the others are no quorum. ' +
+  '(Rejoining as a learner, which needs no such care, is not there yet.)';
 
 export const damaged = (what: string, cause?: unknown): StorageError =>
   new StorageError('storageDamaged', `${what}. ${WAY_BACK}`, cause === undefined ? undefined : { cause });

@@ -87,11 +87,6 @@ export class Lane {
     if (this.underWay !== null) await this.underWay;
   }
 
-  /** Resolves when the write under way has ended, or at once. */
-  settled(): Promise<void> {
-    return this.underWay ?? Promise.resolve();
-  }
-
   private count(orders: readonly WriteOrder[], state: StateWrite | null, elapsedMs: number): void {
     const stats = this.stats;
     stats.writes += 1;

@@ -1,12 +1,12 @@
 import type { Storage } from '../../storage/storage.js';
 import { decodeTaskId, FINISHED_ORDER_RANGE, taskKey } from '../cluster/codec.js';
-import { isId, nodeId as toNodeId, type NodeId, type TaskId, taskId } from '../cluster/ids.js';
+import { isId, type TaskId, taskId } from '../cluster/ids.js';
 import { FINISHED, type Task, type TaskState } from '../cluster/model.js';
 import type { ClusterState, FinishedLookup } from '../cluster/state.js';
+import { pageOfTasks as placedTasks, type TaskFilter } from '../cluster/pages.js';
 import { findTask, type TaskView, taskView } from '../cluster/views.js';
 import { QuorateError } from '../protocol/errors.js';
 
-export interface TaskFilter { readonly state: TaskState | null; readonly nodeId: NodeId | null }
 export interface TaskPage { readonly tasks: TaskView[]; readonly cursor: string | null }
 
 /** Records one page looks at, at most: a rare filter gives short pages with a cursor, never a long silence. */
@@ -68,14 +68,11 @@ class Page {
 
 /** The id after which to go on, or null when there are no more. */
 async function alivePart(storage: Storage, live: () => ClusterState, page: Page, after: string | null): Promise<string | null> {
-  const placed = placedIds(live(), page.filter, after);
-  if (placed !== null) {
-    for (const id of placed) {
-      if (page.full) return page.tasks.at(-1)?.id ?? after;
-      const task = live().tasks.get(id);
-      if (task !== undefined) page.add(task);
-    }
-    return null;
+  const { filter, limit } = page;
+  if (filter.nodeId !== null || filter.state === 'assigned' || filter.state === 'running') {
+    // What stands on nodes is found there, however long the backlog is.
+    for (const task of placedTasks(live(), filter, after === null ? null : taskId(after), limit)) page.add(task);
+    return page.full ? (page.tasks.at(-1)?.id ?? after) : null;
   }
   let from = after === null ? ALIVE_PREFIX : `${ALIVE_PREFIX}${after}\0`;
   for (;;) {
@@ -93,15 +90,6 @@ async function alivePart(storage: Storage, live: () => ClusterState, page: Page,
     if (seen < asked) return null;
     from = `${ALIVE_PREFIX}${last}\0`;
   }
-}
-
-/** What stands on nodes is found there, however long the backlog is. Null: the filter is about something else. */
-function placedIds(state: ClusterState, filter: TaskFilter, after: string | null): TaskId[] | null {
-  if (filter.nodeId === null && filter.state !== 'assigned' && filter.state !== 'running') return null;
-  const ids: TaskId[] = [];
-  const nodes = filter.nodeId === null ? state.nodes.values() : [state.nodes.get(filter.nodeId)];
-  for (const node of nodes) if (node !== undefined) for (const id of node.assigned.keys()) if (after === null || id > after) ids.push(id);
-  return ids.sort();
 }
 
 /** The key before which to go on, or null when there are no more. */
@@ -133,4 +121,4 @@ function parseCursor(cursor: string | null): Position {
   throw new QuorateError('invalidRequest', `query.cursor: ${JSON.stringify(cursor.slice(0, 64))} is not a cursor that this API gave: start again without one`);
 }
 
-export const taskFilter = (state: TaskState | undefined, node: string | undefined): TaskFilter => ({ state: state ?? null, nodeId: node === undefined ? null : toNodeId(node) });
+export const taskFilter = (state: TaskState | undefined, node: string | undefined): TaskFilter => ({ state: state ?? null, nodeId: node ?? null });

@@ -557,8 +557,8 @@ export class Replica {
     this.flushWanted = true;
     while (this.alive && (this.lane.busy || this.unwrittenSinceMs !== null) && this.clock.nowMs() < untilMs) {
       this.wake();
-      // A lane at rest is settled at once: the turn that makes it write needs the event loop.
-      await (this.lane.busy ? Promise.race([this.lane.settled(), this.pause(5)]) : this.pause(1));
+      // Time, not microtasks: the turn that makes the lane write needs the event loop.
+      await this.pause(1);
     }
   }
 

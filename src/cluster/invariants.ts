@@ -70,7 +70,7 @@ function checkAttempts(state: ClusterState, task: TaskEntry, epochs: Set<number>
   const { id } = task.spec;
   const { attempts } = task;
   invariant(attempts.length === Math.min(task.attempt, ATTEMPTS_KEPT), 'the last attempts are kept', id, attempts.length, task.attempt);
-  invariant(task.attempt <= task.spec.attemptsMax, 'no more attempts than allowed', id, task.attempt);
+  invariant(task.attempt <= Math.max(1, task.spec.attemptsMax), 'no more attempts than allowed', id, task.attempt);
   let before = 0;
   attempts.forEach((attempt, i) => {
     invariant(

@@ -36,7 +36,7 @@ export const TaskRequestSchema = Type.Object({
   id: Type.Optional(Id),
   run: RunSchema,
   priority: Type.Optional(Type.Integer({ minimum: -1000, maximum: 1000 })),
-  resources: Type.Optional(Type.Partial(ResourcesSchema)),
+  resources: Type.Optional(Type.Partial(ResourcesSchema, closed)),
   constraints: Type.Optional(Type.Array(ConstraintSchema, { maxItems: 32 })),
   attemptsMax: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
   backoffMs: Type.Optional(Milliseconds(DAY_MS)),

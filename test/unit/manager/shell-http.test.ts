@@ -16,25 +16,50 @@ import { type Route, type RouteName, routes } from '../../../src/protocol/http.j
 import { type AssignmentLine, ReportsBodySchema, SubmitBodySchema, type SubmitResult, type TaskRequest } from '../../../src/protocol/schemas.js';
 import { memoryLogger, until } from './shell-kit.js';
 
-interface Call { readonly name: RouteName; readonly input: { params: unknown; query: unknown; body: unknown }; readonly context: CallContext }
-interface Answer { readonly status: number; readonly headers: IncomingHttpHeaders; readonly text: string }
+interface Call {
+  readonly name: RouteName;
+  readonly input: { params: unknown; query: unknown; body: unknown };
+  readonly context: CallContext;
+}
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
 
 const taken = (id: string | undefined): SubmitResult => ({ id: id ?? 'made', state: 'pending', existing: false, revision: 7, error: null });
 
 /** A server on a free port whose handlers note what they get. */
-async function serve(overrides: Partial<Handlers> = {}, options: Partial<HttpOptions> = {}): Promise<{ server: HttpServer; base: string; port: number; calls: Call[]; logger: ReturnType<typeof memoryLogger> }> {
+async function serve(
+  overrides: Partial<Handlers> = {},
+  options: Partial<HttpOptions> = {},
+): Promise<{ server: HttpServer; base: string; port: number; calls: Call[]; logger: ReturnType<typeof memoryLogger> }> {
   const calls: Call[] = [];
   const logger = memoryLogger();
-  const handlers = Object.fromEntries(Object.keys(routes).map((name) => [name, async (input: Call['input'], context: CallContext) => {
-    calls.push({ name: name as RouteName, input, context });
-    const given = overrides[name as RouteName] as ((input: unknown, context: CallContext) => Promise<unknown>) | undefined;
-    if (given !== undefined) return given(input, context);
-    if (name === 'submitTasks') return Array.isArray(input.body) ? { results: (input.body as TaskRequest[]).map((task) => taken(task.id)) } : taken((input.body as TaskRequest).id);
-    return { answerOf: name };
-  }])) as unknown as Handlers;
+  const handlers = Object.fromEntries(
+    Object.keys(routes).map((name) => [
+      name,
+      async (input: Call['input'], context: CallContext) => {
+        calls.push({ name: name as RouteName, input, context });
+        const given = overrides[name as RouteName] as ((input: unknown, context: CallContext) => Promise<unknown>) | undefined;
+        if (given !== undefined) return given(input, context);
+        if (name === 'submitTasks')
+          return Array.isArray(input.body) ? { results: (input.body as TaskRequest[]).map((task) => taken(task.id)) } : taken((input.body as TaskRequest).id);
+        return { answerOf: name };
+      },
+    ]),
+  ) as unknown as Handlers;
   const server = await createHttpServer({
-    handlers, members: [{ serverId: 1 as never, peer: '127.0.0.1:1', api: 'http://manager-1.test:7101' }], limits: DEFAULT_LIMITS, listen: { host: '127.0.0.1', port: 0 },
-    health: { alive: () => null, ready: () => null }, metrics: { contentType: 'text/plain', scrape: async () => 'quorate_up 1\n' }, logger, clock: systemClock, version: '1.2.3', ...options,
+    handlers,
+    members: [{ serverId: 1 as never, peer: '127.0.0.1:1', api: 'http://manager-1.test:7101' }],
+    limits: DEFAULT_LIMITS,
+    listen: { host: '127.0.0.1', port: 0 },
+    health: { alive: () => null, ready: () => null },
+    metrics: { contentType: 'text/plain', scrape: async () => 'quorate_up 1\n' },
+    logger,
+    clock: systemClock,
+    version: '1.2.3',
+    ...options,
   });
   const base = await server.listen();
   return { server, base, port: Number(new URL(base).port), calls, logger };
@@ -43,12 +68,21 @@ async function serve(overrides: Partial<Handlers> = {}, options: Partial<HttpOpt
 /** Node's own client: headers as given (fetch sets Host and Origin itself). */
 function ask(base: string, method: string, path: string, body?: string | Buffer, headers: Record<string, string> = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest(base, { method, path, agent: false, headers: { ...(body === undefined || 'content-type' in headers ? {} : { 'content-type': 'application/json' }), ...headers } }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk));
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(chunks).toString() }));
-      response.on('error', reject);
-    });
+    const request = httpRequest(
+      base,
+      {
+        method,
+        path,
+        agent: false,
+        headers: { ...(body === undefined || 'content-type' in headers ? {} : { 'content-type': 'application/json' }), ...headers },
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(chunks).toString() }));
+        response.on('error', reject);
+      },
+    );
     request.on('error', reject);
     request.end(body);
   });
@@ -62,7 +96,9 @@ function isProblem(t: Tap.Test, answer: Answer, code: ErrorCode, detail: RegExp,
   t.match(problem.detail, detail, `${name}: detail`);
   t.match(problem, { type: `urn:quorate:error:${code}`, status: ERROR_STATUS[code], title: /./ });
 }
-declare namespace Tap { type Test = Parameters<Exclude<Parameters<typeof t.test>[0], string>>[0] }
+declare namespace Tap {
+  type Test = Parameters<Exclude<Parameters<typeof t.test>[0], string>>[0];
+}
 
 const TASK = { run: { type: 'handler', name: 'noop' } };
 const ITEM = { taskId: 'a', epoch: 1, state: 'succeeded', result: { exitCode: 0, signal: null, output: '', outputTruncated: false, value: null, error: null } };
@@ -87,7 +123,10 @@ t.test('what does not fit is named: the field, what was expected, what came', as
     [[TASK, exec({ argv: ['a', 5] })], 'body[1].run.argv[1]: expected a string, got 5'],
     [exec({ env: { 'A B': '1' } }), /^body\.run\.env\.A B: the name does not match \^/],
     [exec({ shell: true }), 'body.run.shell: unknown field; known: type, argv, env, cwd'],
-    [{ ...TASK, prioritty: 5 }, 'body.prioritty: unknown field; known: id, run, priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs'],
+    [
+      { ...TASK, prioritty: 5 },
+      'body.prioritty: unknown field; known: id, run, priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs',
+    ],
     [{ ...TASK, priority: 1001 }, 'body.priority: expected an integer from -1000 to 1000, got 1001'],
     [{ ...TASK, priority: '5' }, 'body.priority: expected an integer, got "5"'],
     [{ ...TASK, priority: 1.5 }, 'body.priority: expected an integer, got 1.5'],
@@ -95,6 +134,7 @@ t.test('what does not fit is named: the field, what was expected, what came', as
     [{ ...TASK, timeoutMs: 1e300 }, 'body.timeoutMs: expected an integer from 0 to 31536000000, got 1e+300'],
     [{ ...TASK, attemptsMax: Infinity }, 'body.attemptsMax: expected an integer, got null'],
     [{ ...TASK, resources: { cpuMillis: -5 } }, 'body.resources.cpuMillis: expected an integer from 0 to 10000000, got -5'],
+    [{ ...TASK, resources: { gpu: 1 } }, 'body.resources.gpu: unknown field; known: cpuMillis, memoryMiB, slots'],
     [{ ...TASK, resources: [] }, 'body.resources: expected an object, got an array'],
     [{ ...TASK, constraints: [{ label: 'a', operator: 'like' }] }, 'body.constraints[0].operator: expected one of in, notIn, exists, notExists, got "like"'],
     [{ ...TASK, id: '../../etc/passwd' }, 'body.id: "../../etc/passwd" does not match ^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$'],
@@ -120,20 +160,38 @@ t.test('what does not fit is named: the field, what was expected, what came', as
     [[{ ...ITEM, result: { ...ITEM.result, exitCode: 'no' } }], 'body.items[0].result.exitCode: expected an integer or null, got "no"'],
     [[{ ...ITEM, result: { ...ITEM.result, exitCode: 256 } }], 'body.items[0].result.exitCode: expected an integer from -1 to 255, got 256'],
     [[{ taskId: 'a', epoch: 1, state: 'running' }], /^body\.items\[0\]\.progress: is missing/],
-    [[{ taskId: 'a', epoch: 1, state: 'running', progress: { fraction: 2, message: null } }], 'body.items[0].progress.fraction: expected a number from 0 to 1, got 2'],
+    [
+      [{ taskId: 'a', epoch: 1, state: 'running', progress: { fraction: 2, message: null } }],
+      'body.items[0].progress.fraction: expected a number from 0 to 1, got 2',
+    ],
   ] as [unknown, string | RegExp | null][]) {
     const got = report({ session: 1, items });
     if (text instanceof RegExp) t.match(got, text);
     else t.equal(got, text);
   }
   // Whatever is refused is explained, and nothing that is valid is refused by the explanation.
-  fc.assert(fc.property(fc.object({ key: fc.constantFrom('run', 'type', 'argv', 'name', 'id', 'priority', 'x'), maxDepth: 3 }), (value) => {
-    const wrong = submit(value);
-    t.ok(wrong === null || /^body.*: ./.test(wrong));
-  }), { numRuns: 300 });
+  fc.assert(
+    fc.property(fc.object({ key: fc.constantFrom('run', 'type', 'argv', 'name', 'id', 'priority', 'x'), maxDepth: 3 }), (value) => {
+      const wrong = submit(value);
+      t.ok(wrong === null || /^body.*: ./.test(wrong));
+    }),
+    { numRuns: 300 },
+  );
 
   const coerce = queryCoercion(routes.listTasks.query);
-  for (const [text, value] of [['5', 5], ['-5', -5], ['5x', '5x'], ['', ''], ['1e3', '1e3'], [' 5', ' 5'], [['1', '2'], ['1', '2']], ['12345678901234567890', '12345678901234567890']]) {
+  for (const [text, value] of [
+    ['5', 5],
+    ['-5', -5],
+    ['5x', '5x'],
+    ['', ''],
+    ['1e3', '1e3'],
+    [' 5', ' 5'],
+    [
+      ['1', '2'],
+      ['1', '2'],
+    ],
+    ['12345678901234567890', '12345678901234567890'],
+  ]) {
     const query = { limit: text, cursor: '5' };
     coerce(query);
     t.same(query, { limit: value, cursor: '5' });
@@ -145,19 +203,38 @@ t.test('text that nests too deep is found without parsing it', async (t) => {
   t.notOk(shallowText('[[[1]]]', 2));
   t.ok(shallowText('{"a":"[[[[\\"[["}', 2), 'brackets in strings do not count');
   t.notOk(shallowText(`${'['.repeat(40 << 10)}`, 1000));
-  fc.assert(fc.property(fc.json(), (text) => { t.ok(shallowText(text)); }), { numRuns: 100 });
+  fc.assert(
+    fc.property(fc.json(), (text) => {
+      t.ok(shallowText(text));
+    }),
+    { numRuns: 100 },
+  );
 });
 
 t.test('every route reaches its handler with its input, as the table says; the client agrees', async (t) => {
-  const { server, base, calls } = await serve({ getTask: async () => { throw new QuorateError('taskNotFound', 'there is no task t1'); } });
+  const { server, base, calls } = await serve({
+    getTask: async () => {
+      throw new QuorateError('taskNotFound', 'there is no task t1');
+    },
+  });
   const call = createHttpCall();
   const input = {
-    params: { id: 't1' }, session: 3,
-    body: { submitTasks: TASK, cancelTask: { reason: 'why' }, registerNode: { id: 'n', capacity: { cpuMillis: 1, memoryMiB: 1, slots: 1 }, incarnation: 'i', held: [] }, reportNode: { session: 1, items: [] } } as Record<string, unknown>,
+    params: { id: 't1' },
+    session: 3,
+    body: {
+      submitTasks: TASK,
+      cancelTask: { reason: 'why' },
+      registerNode: { id: 'n', capacity: { cpuMillis: 1, memoryMiB: 1, slots: 1 }, incarnation: 'i', held: [] },
+      reportNode: { session: 1, items: [] },
+    } as Record<string, unknown>,
   };
   for (const [name, route] of Object.entries(routes) as [RouteName, Route][]) {
     if (name === 'watchAssignments') continue;
-    const given = { params: route.path.includes(':id') ? input.params : {}, query: name === 'getTask' ? { waitMs: 5, consistency: 'stale' } : name === 'listTasks' ? { limit: 5 } : {}, body: input.body[name] ?? null };
+    const given = {
+      params: route.path.includes(':id') ? input.params : {},
+      query: name === 'getTask' ? { waitMs: 5, consistency: 'stale' } : name === 'listTasks' ? { limit: 5 } : {},
+      body: input.body[name] ?? null,
+    };
     const result = await call.call(base, name, given as never, { timeoutMs: 5000, forwarded: name === 'submitTasks' });
     const got = calls.at(-1);
     t.equal(got?.name, name);
@@ -209,8 +286,13 @@ t.test('what is refused before a handler: a problem each, with a precise detail'
   t.equal((await ask(base, 'PUT', '/v1/tasks')).headers['allow'], 'POST, GET');
 
   for (const [what, headers] of [
-    ['its address', {}], ['localhost', { host: 'localhost:7101' }], ['a configured name', { host: 'Manager-1.test' }], ['IPv6', { host: '[::1]:80' }], ['its own page', { host: 'localhost:5', origin: 'http://localhost:5' }],
-  ] as [string, Record<string, string>][]) t.equal((await ask(base, 'GET', '/v1/leader', undefined, headers)).status, 200, what);
+    ['its address', {}],
+    ['localhost', { host: 'localhost:7101' }],
+    ['a configured name', { host: 'Manager-1.test' }],
+    ['IPv6', { host: '[::1]:80' }],
+    ['its own page', { host: 'localhost:5', origin: 'http://localhost:5' }],
+  ] as [string, Record<string, string>][])
+    t.equal((await ask(base, 'GET', '/v1/leader', undefined, headers)).status, 200, what);
   t.equal((await ask(base, 'POST', '/v1/tasks/a/cancel')).status, 200, 'a body of which nothing is needed may be left out');
   t.equal((await ask(base, 'POST', '/v1/tasks', json(TASK), { 'content-type': 'application/json; charset=utf-8' })).status, 200);
   await server.close();
@@ -218,12 +300,21 @@ t.test('what is refused before a handler: a problem each, with a precise detail'
 
 t.test('refusals of handlers: their status and code; retryAfterMs becomes Retry-After; what is not foreseen stays inside', async (t) => {
   let failure: unknown = null;
-  const { server, base, logger } = await serve({ getNode: async () => { throw failure; } });
+  const { server, base, logger } = await serve({
+    getNode: async () => {
+      throw failure;
+    },
+  });
   for (const code of Object.keys(ERROR_STATUS) as ErrorCode[]) {
     failure = new QuorateError(code, `about ${code}`);
     isProblem(t, await ask(base, 'GET', '/v1/nodes/n'), code, new RegExp(`^about ${code}$`), code);
   }
-  for (const [ms, seconds] of [[1, '1'], [1000, '1'], [1001, '2'], [30_000, '30']] as const) {
+  for (const [ms, seconds] of [
+    [1, '1'],
+    [1000, '1'],
+    [1001, '2'],
+    [30_000, '30'],
+  ] as const) {
     failure = new QuorateError('overloaded', 'full', ms);
     const answer = await ask(base, 'GET', '/v1/nodes/n');
     t.equal(answer.headers['retry-after'], seconds);
@@ -234,34 +325,64 @@ t.test('refusals of handlers: their status and code; retryAfterMs becomes Retry-
   const answer = await ask(base, 'GET', '/v1/nodes/n');
   isProblem(t, answer, 'internal', /getNode failed/);
   t.notMatch(answer.text, /secret/);
-  t.ok(logger.lines.some((line) => line.level === 'error' && line.message.includes('secret of the inside')), 'but the log has it');
+  t.ok(
+    logger.lines.some((line) => line.level === 'error' && line.message.includes('secret of the inside')),
+    'but the log has it',
+  );
   await server.close();
 });
 
 t.test('tasks as lines: a result each, in order, however the bytes are cut; bad lines stop nothing', async (t) => {
   const sizes: number[] = [];
   let first: unknown = null;
-  const { server, base } = await serve({
-    submitTasks: async ({ body }) => {
-      if (first !== null) throw first;
-      const tasks = body as TaskRequest[];
-      sizes.push(tasks.length);
-      return { results: tasks.map((task) => (task.id === 'conflict' ? { ...taken(task.id), state: null, error: { code: 'taskConflict', detail: 'taken' } } : taken(task.id))) };
+  const { server, base } = await serve(
+    {
+      submitTasks: async ({ body }) => {
+        if (first !== null) throw first;
+        const tasks = body as TaskRequest[];
+        sizes.push(tasks.length);
+        return {
+          results: tasks.map((task) =>
+            task.id === 'conflict' ? { ...taken(task.id), state: null, error: { code: 'taskConflict', detail: 'taken' } } : taken(task.id),
+          ),
+        };
+      },
     },
-  }, { limits: { ...DEFAULT_LIMITS, taskBytesMax: 4096 } });
-  const lines = (answer: Answer): SubmitResult[] => answer.text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as SubmitResult);
+    { limits: { ...DEFAULT_LIMITS, taskBytesMax: 4096 } },
+  );
+  const lines = (answer: Answer): SubmitResult[] =>
+    answer.text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as SubmitResult);
   const ndjson = { 'content-type': 'application/x-ndjson' };
   const line = (id: string): string => JSON.stringify({ ...TASK, id });
 
-  const mixed = [line('a'), '{bad', '', line('conflict'), JSON.stringify({ ...TASK, id: 'b', x: 1 }), `"${'y'.repeat(5000)}"`, line('b'), '  ', '[]', line('c')];
+  const mixed = [
+    line('a'),
+    '{bad',
+    '',
+    line('conflict'),
+    JSON.stringify({ ...TASK, id: 'b', x: 1 }),
+    `"${'y'.repeat(5000)}"`,
+    line('b'),
+    '  ',
+    '[]',
+    line('c'),
+  ];
   for (const end of ['', '\n', '\r\n']) {
     const answer = await ask(base, 'POST', '/v1/tasks', mixed.join(end === '' ? '\n' : end) + end, ndjson);
     t.equal(answer.status, 200);
     t.match(answer.headers['content-type'], /x-ndjson/);
     t.match(lines(answer), [
-      { id: 'a', error: null }, { error: { code: 'invalidRequest', detail: /^line 2: not JSON/ } }, { id: 'conflict', error: { code: 'taskConflict' } },
-      { error: { code: 'invalidRequest', detail: /^line 5: task\.x: unknown field/ } }, { error: { code: 'bodyTooLarge', detail: /^line 6: longer than 4096 bytes/ } }, { id: 'b', error: null },
-      { error: { code: 'invalidRequest', detail: /^line 9: task: expected an object, got an array/ } }, { id: 'c', error: null },
+      { id: 'a', error: null },
+      { error: { code: 'invalidRequest', detail: /^line 2: not JSON/ } },
+      { id: 'conflict', error: { code: 'taskConflict' } },
+      { error: { code: 'invalidRequest', detail: /^line 5: task\.x: unknown field/ } },
+      { error: { code: 'bodyTooLarge', detail: /^line 6: longer than 4096 bytes/ } },
+      { id: 'b', error: null },
+      { error: { code: 'invalidRequest', detail: /^line 9: task: expected an object, got an array/ } },
+      { id: 'c', error: null },
     ]);
   }
   t.same(lines(await ask(base, 'POST', '/v1/tasks', '', ndjson)), [], 'nothing in, nothing out');
@@ -269,13 +390,16 @@ t.test('tasks as lines: a result each, in order, however the bytes are cut; bad 
   sizes.length = 0;
   const many = Array.from({ length: 5000 }, (_, at) => line(`t${at}`)).join('\n');
   const answer = await ask(base, 'POST', '/v1/tasks', many, ndjson);
-  t.same(lines(answer).map((result) => result.id), Array.from({ length: 5000 }, (_, at) => `t${at}`));
+  t.same(
+    lines(answer).map((result) => result.id),
+    Array.from({ length: 5000 }, (_, at) => `t${at}`),
+  );
   t.ok(sizes.every((size) => size <= 2000) && sizes.length >= 5, `portions of ${sizes.join(', ')}`);
 
   // One line at a time, waiting for each answer: nothing is held back for a fuller portion.
   const request = httpRequest(base, { method: 'POST', path: '/v1/tasks', headers: ndjson });
   request.write(`${line('one')}\n`);
-  const [response] = await once(request, 'response') as [import('node:http').IncomingMessage];
+  const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
   const answers = response.setEncoding('utf8')[Symbol.asyncIterator]();
   t.match(JSON.parse((await answers.next()).value as string), { id: 'one' });
   for (const id of ['two', 'three']) {
@@ -305,8 +429,15 @@ t.test('tasks as lines: a full queue is waited for; a leader lost in the middle 
   });
   const body = Array.from({ length: 4000 }, (_, at) => JSON.stringify({ ...TASK, id: `t${at}` })).join('\n');
   const answer = await ask(base, 'POST', '/v1/tasks', body, { 'content-type': 'application/x-ndjson' });
-  const results = answer.text.trim().split('\n').map((line) => JSON.parse(line) as SubmitResult);
-  t.same(results.map((result) => result.id), Array.from({ length: 4000 }, (_, at) => `t${at}`), 'every line has its answer');
+  const results = answer.text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as SubmitResult);
+  t.same(
+    results.map((result) => result.id),
+    Array.from({ length: 4000 }, (_, at) => `t${at}`),
+    'every line has its answer',
+  );
   const taken4000 = results.filter((result) => result.error === null).length;
   t.ok(taken4000 > 0 && taken4000 < 4000, `${taken4000} taken`);
   t.ok(results.slice(taken4000).every((result) => result.error?.code === 'outcomeUnknown'));
@@ -324,28 +455,41 @@ function pushed(): { lines: AsyncIterable<AssignmentLine>; push(line: Assignment
         const line = queue.shift();
         if (line === null) return;
         if (line !== undefined) yield line;
-        else await new Promise<void>((resolve) => { wake = resolve; });
+        else
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
       }
     } finally {
       returned = true;
     }
   }
-  return { lines: read(), push: (line) => { queue.push(line); wake(); }, returned: () => returned };
+  return {
+    lines: read(),
+    push: (line) => {
+      queue.push(line);
+      wake();
+    },
+    returned: () => returned,
+  };
 }
 
 const beat = (revision: number): AssignmentLine => ({ type: 'beat', term: 1, revision });
 
 t.test('assignments are streamed line by line, end with the caller or with the stream, and are bounded', async (t) => {
   const streams: (ReturnType<typeof pushed> & { context: CallContext })[] = [];
-  const { server, base } = await serve({
-    watchAssignments: async ({ params }, context) => {
-      if (params.id === 'gone') throw new QuorateError('nodeNotFound', 'there is no node gone');
-      const stream = { ...pushed(), context };
-      streams.push(stream);
-      context.signal.addEventListener('abort', () => stream.push(null));
-      return stream.lines;
+  const { server, base } = await serve(
+    {
+      watchAssignments: async ({ params }, context) => {
+        if (params.id === 'gone') throw new QuorateError('nodeNotFound', 'there is no node gone');
+        const stream = { ...pushed(), context };
+        streams.push(stream);
+        context.signal.addEventListener('abort', () => stream.push(null));
+        return stream.lines;
+      },
     },
-  }, { limits: { ...DEFAULT_LIMITS, watchersMax: 2 } });
+    { limits: { ...DEFAULT_LIMITS, watchersMax: 2 } },
+  );
   isProblem(t, await ask(base, 'GET', '/v1/nodes/gone/assignments?session=1'), 'nodeNotFound', /gone/);
 
   const call = createHttpCall();
@@ -377,12 +521,13 @@ t.test('assignments are streamed line by line, end with the caller or with the s
 t.test('a watcher that does not read is waited for, not buffered for', async (t) => {
   let produced = 0;
   const { server, port } = await serve({
-    watchAssignments: async () => (async function* endless(): AsyncGenerator<AssignmentLine> {
-      for (;;) {
-        produced += 1;
-        yield { type: 'set', term: 1, revision: produced, assignments: [], stop: [{ taskId: 'x'.repeat(10_000), epoch: 1, reason: 'cancelled' }] };
-      }
-    })(),
+    watchAssignments: async () =>
+      (async function* endless(): AsyncGenerator<AssignmentLine> {
+        for (;;) {
+          produced += 1;
+          yield { type: 'set', term: 1, revision: produced, assignments: [], stop: [{ taskId: 'x'.repeat(10_000), epoch: 1, reason: 'cancelled' }] };
+        }
+      })(),
   });
   const socket = connect(port, '127.0.0.1');
   socket.write('GET /v1/nodes/n/assignments?session=1 HTTP/1.1\r\nhost: localhost\r\n\r\n');
@@ -404,11 +549,15 @@ t.test('closing: streams get their last line, calls under way their answer, long
   let release: () => void = () => {};
   const { server, base, port } = await serve({
     submitTasks: async () => {
-      await new Promise<void>((resolve) => { release = resolve; });
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
       return taken('slow');
     },
     getTask: async (_input, context) => {
-      await new Promise<void>((resolve) => { context.signal.addEventListener('abort', () => resolve()); });
+      await new Promise<void>((resolve) => {
+        context.signal.addEventListener('abort', () => resolve());
+      });
       throw new QuorateError('shuttingDown', 'ask another one');
     },
     watchAssignments: async () => pushed().lines,
@@ -419,7 +568,11 @@ t.test('closing: streams get their last line, calls under way their answer, long
   const polling = ask(base, 'GET', '/v1/tasks/a?waitMs=60000');
   const idle = connect(port, '127.0.0.1');
   let idleEnded = false;
-  idle.on('close', () => { idleEnded = true; }).resume();
+  idle
+    .on('close', () => {
+      idleEnded = true;
+    })
+    .resume();
   await until(() => server.stats.watchers === 1 && server.stats.connections() >= 4, 'all are connected');
   await delay(20);
   const closing = server.close(3000);
@@ -449,18 +602,28 @@ t.test('a handler that never answers delays the end by the grace only', async (t
 
 t.test('what is not HTTP gets an answer in HTTP; many connections are bounded', async (t) => {
   const { server, port } = await serve({}, { limits: { ...DEFAULT_LIMITS, connectionsMax: 3 } });
-  const raw = (bytes: string): Promise<string> => new Promise((resolve) => {
-    let text = '';
-    const socket: Socket = connect(port, '127.0.0.1').on('data', (data) => { text += data.toString(); }).on('error', () => {}).on('close', () => resolve(text));
-    socket.write(bytes);
-  });
+  const raw = (bytes: string): Promise<string> =>
+    new Promise((resolve) => {
+      let text = '';
+      const socket: Socket = connect(port, '127.0.0.1')
+        .on('data', (data) => {
+          text += data.toString();
+        })
+        .on('error', () => {})
+        .on('close', () => resolve(text));
+      socket.write(bytes);
+    });
   t.match(await raw('\x16\x03\x01\x02\x00garbage'), /^HTTP\/1\.1 400 Bad Request\r\n[^]*application\/problem\+json[^]*invalidRequest/);
   t.match(await raw(`GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`), /headers are larger/);
   t.match(await raw('POST /v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n'), /400 Bad Request/);
   const held = [1, 2, 3].map(() => connect(port, '127.0.0.1').on('error', () => {}));
   await until(() => server.stats.connections() === 3, 'three are connected');
   let dropped = false;
-  connect(port, '127.0.0.1').on('error', () => {}).on('close', () => { dropped = true; });
+  connect(port, '127.0.0.1')
+    .on('error', () => {})
+    .on('close', () => {
+      dropped = true;
+    });
   await until(() => dropped, 'the fourth is dropped');
   t.equal(server.stats.connectionsDropped, 1);
   for (const socket of held) socket.destroy();
@@ -480,13 +643,27 @@ t.test('what machines ask: health, readiness, metrics, the OpenAPI page', async 
   isProblem(t, await ask(base, 'GET', '/healthz'), 'internal', /the disk failed/);
   t.match(await ask(base, 'GET', '/metrics'), { status: 200, text: 'quorate_up 1\n', headers: { 'content-type': /^text\/plain/ } });
 
-  const page = JSON.parse((await ask(base, 'GET', '/v1/openapi.json')).text) as { openapi: string; info: unknown; paths: Record<string, Record<string, { operationId: string; responses: Record<string, unknown>; requestBody?: unknown }>> };
+  const page = JSON.parse((await ask(base, 'GET', '/v1/openapi.json')).text) as {
+    openapi: string;
+    info: unknown;
+    paths: Record<string, Record<string, { operationId: string; responses: Record<string, unknown>; requestBody?: unknown }>>;
+  };
   t.match(page, { openapi: '3.1.0', info: { title: 'Quorate', version: '1.2.3' } });
-  const listed = Object.entries(page.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => [operation.operationId, `${method.toUpperCase()} ${path}`]));
-  t.same(Object.fromEntries(listed), Object.fromEntries((Object.entries(routes) as [string, Route][]).map(([name, route]) => [name, `${route.method} ${route.path.replace(':id', '{id}')}`])), 'every route of the table, nothing else');
+  const listed = Object.entries(page.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => [operation.operationId, `${method.toUpperCase()} ${path}`]),
+  );
+  t.same(
+    Object.fromEntries(listed),
+    Object.fromEntries((Object.entries(routes) as [string, Route][]).map(([name, route]) => [name, `${route.method} ${route.path.replace(':id', '{id}')}`])),
+    'every route of the table, nothing else',
+  );
   for (const methods of Object.values(page.paths)) {
     for (const operation of Object.values(methods)) {
-      t.match(operation.responses, { '200': { content: Object }, '4XX': { content: { 'application/problem+json': { schema: Object } } } }, operation.operationId);
+      t.match(
+        operation.responses,
+        { '200': { content: Object }, '4XX': { content: { 'application/problem+json': { schema: Object } } } },
+        operation.operationId,
+      );
     }
   }
   t.match(page.paths['/v1/tasks']?.['post']?.requestBody, { content: { 'application/json': Object, 'application/x-ndjson': Object } });

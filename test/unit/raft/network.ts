@@ -1,5 +1,23 @@
-import { type Configuration, type Entry, type Effects, type HardState, type Message, newEffects, type LogIndex, NO_TERM, Raft, type Event, type Outcome,
-  type RaftOptions, type ServerId, type SnapshotMeta, type Term, type WriteOrder, type WriteSeq, DEFAULT_OPTIONS } from '../../../raft/index.js';
+import {
+  type Configuration,
+  type Entry,
+  type Effects,
+  type HardState,
+  type Message,
+  newEffects,
+  type LogIndex,
+  NO_TERM,
+  Raft,
+  type Event,
+  type Outcome,
+  type RaftOptions,
+  type ServerId,
+  type SnapshotMeta,
+  type Term,
+  type WriteOrder,
+  type WriteSeq,
+  DEFAULT_OPTIONS,
+} from '../../../raft/index.js';
 
 /**
  * Cores on a small network in memory: every message, write, tick and crash is the test's to order; under one seed the same run comes out.
@@ -13,7 +31,12 @@ export const sid = (value: number): ServerId => value as ServerId;
 export const ix = (value: number): LogIndex => value as LogIndex;
 export const tm = (value: number): Term => value as Term;
 export const voters = (count: number): Configuration => ({ voters: Array.from({ length: count }, (_, at) => sid(at + 1)), outgoing: null, learners: [] });
-export const entry = (index: number, term: number, data = `${term}.${index}`): Entry => ({ index: ix(index), term: tm(term), kind: 'command', data: text(data) });
+export const entry = (index: number, term: number, data = `${term}.${index}`): Entry => ({
+  index: ix(index),
+  term: tm(term),
+  kind: 'command',
+  data: text(data),
+});
 
 /** xorshift32: the tests' own chance. */
 export class Prng {
@@ -93,9 +116,27 @@ export class Server {
   }
 }
 
-export interface Transfer { readonly type: 'state'; readonly from: ServerId; readonly to: ServerId; readonly term: Term; readonly meta: SnapshotMeta; readonly machine: Machine }
-export interface ReadResult { readonly context: number; readonly granted: boolean; readonly index: LogIndex }
-export interface NetworkSettings { count: number; seed?: number; options?: Partial<RaftOptions>; configuration?: Configuration; lazyDisk?: boolean; checked?: boolean }
+export interface Transfer {
+  readonly type: 'state';
+  readonly from: ServerId;
+  readonly to: ServerId;
+  readonly term: Term;
+  readonly meta: SnapshotMeta;
+  readonly machine: Machine;
+}
+export interface ReadResult {
+  readonly context: number;
+  readonly granted: boolean;
+  readonly index: LogIndex;
+}
+export interface NetworkSettings {
+  count: number;
+  seed?: number;
+  options?: Partial<RaftOptions>;
+  configuration?: Configuration;
+  lazyDisk?: boolean;
+  checked?: boolean;
+}
 
 export class Network {
   readonly servers: Server[] = [];
@@ -129,10 +170,19 @@ export class Network {
   #boot(id: ServerId, disk: Disk, tailCount = Number.MAX_SAFE_INTEGER): Raft {
     this.#seed += 1;
     const last = disk.entries[disk.entries.length - 1];
-    return new Raft({
-      id, hardState: disk.hardState, snapshot: disk.base, lastIndex: disk.last, lastTerm: last?.term ?? disk.base.term,
-      tail: disk.entries.slice(-Math.min(Math.max(1, tailCount), disk.entries.length || 1)), applied: disk.base.index, seed: this.#seed * 7919,
-    }, this.options);
+    return new Raft(
+      {
+        id,
+        hardState: disk.hardState,
+        snapshot: disk.base,
+        lastIndex: disk.last,
+        lastTerm: last?.term ?? disk.base.term,
+        tail: disk.entries.slice(-Math.min(Math.max(1, tailCount), disk.entries.length || 1)),
+        applied: disk.base.index,
+        seed: this.#seed * 7919,
+      },
+      this.options,
+    );
   }
 
   at(id: number): Server {
@@ -296,7 +346,9 @@ export class Network {
       if (leader !== null && leader.raft.hasCommitInTerm) return leader;
       if (at < deadlineTicks) this.tick();
     }
-    throw new Error(`no leader after ${deadlineTicks} ticks: ${this.servers.map((server) => `${server.id} ${server.up ? `${server.raft.status().role} term ${server.raft.term}` : 'down'}`).join(', ')}`);
+    throw new Error(
+      `no leader after ${deadlineTicks} ticks: ${this.servers.map((server) => `${server.id} ${server.up ? `${server.raft.status().role} term ${server.raft.term}` : 'down'}`).join(', ')}`,
+    );
   }
 
   /** The leader with the highest term, if any. */
@@ -342,7 +394,9 @@ export class Checker {
   }
 
   #fail(rule: string): never {
-    throw new Error(`checker: ${rule}\n${this.#network.servers.map((server) => JSON.stringify({ ...server.raft.status(), progress: undefined, configuration: undefined, up: server.up })).join('\n')}`);
+    throw new Error(
+      `checker: ${rule}\n${this.#network.servers.map((server) => JSON.stringify({ ...server.raft.status(), progress: undefined, configuration: undefined, up: server.up })).join('\n')}`,
+    );
   }
 
   /** Every entry anybody ever held: same index and term, same command and same predecessor (log matching, by induction). */
@@ -362,7 +416,8 @@ export class Checker {
     if (!this.#on) return;
     const { disk } = server;
     if (message.type === 'voteResponse' && message.granted) {
-      if (disk.hardState.term !== message.term || disk.hardState.vote !== message.to) this.#fail(`vote of server ${server.id} in term ${message.term} left before it was durable`);
+      if (disk.hardState.term !== message.term || disk.hardState.vote !== message.to)
+        this.#fail(`vote of server ${server.id} in term ${message.term} left before it was durable`);
       const key = `${server.id}/${message.term}`;
       const before = this.#voted.get(key);
       if (before !== undefined && before !== message.to) this.#fail(`server ${key} voted for ${before} and ${message.to}`);
@@ -373,7 +428,8 @@ export class Checker {
       if (disk.hardState.term !== message.term) this.#fail(`server ${server.id} acknowledged in term ${message.term}, durable is ${disk.hardState.term}`);
     }
     if (message.type === 'voteRequest' && disk.hardState.term !== message.term) this.#fail(`server ${server.id} asks for votes in a term that is not durable`);
-    if (message.type === 'heartbeat' && message.commit > this.#network.at(message.to).belief.last) this.#fail('a heartbeat names a commit index beyond what its receiver holds');
+    if (message.type === 'heartbeat' && message.commit > this.#network.at(message.to).belief.last)
+      this.#fail('a heartbeat names a commit index beyond what its receiver holds');
   }
 
   applied(server: Server, one: Entry): void {
@@ -423,13 +479,15 @@ export class Checker {
     if (known !== undefined && known !== server.id) this.#fail(`election safety: ${known} and ${server.id} lead term ${term}`);
     this.#leaders.set(term, server.id);
     const { hardState } = server.disk;
-    if (this.#on && (hardState.term !== term || hardState.vote !== server.id)) this.#fail(`server ${server.id} leads term ${term}, durable is a vote for ${hardState.vote} in ${hardState.term}`);
+    if (this.#on && (hardState.term !== term || hardState.vote !== server.id))
+      this.#fail(`server ${server.id} leads term ${term}, durable is a vote for ${hardState.vote} in ${hardState.term}`);
     if (this.#led.get(server.id) === term) return;
     this.#led.set(server.id, term);
     for (let index = 1; index <= this.committed.length; index += 1) {
       if (index <= server.belief.base.index) continue;
       const one = server.belief.at(index);
-      if (one === undefined || sign(one) !== this.committed[index - 1]) this.#fail(`leader completeness: leader ${server.id} of term ${term} lacks committed ${index}`);
+      if (one === undefined || sign(one) !== this.committed[index - 1])
+        this.#fail(`leader completeness: leader ${server.id} of term ${term} lacks committed ${index}`);
     }
   }
 
@@ -441,10 +499,13 @@ export class Checker {
       this.committed.push(below);
       return;
     }
-    const holders = this.#network.servers.filter(({ disk }) => disk.base.index >= index || (disk.at(index) !== undefined && sign(disk.at(index) as Entry) === sign(one)));
+    const holders = this.#network.servers.filter(
+      ({ disk }) => disk.base.index >= index || (disk.at(index) !== undefined && sign(disk.at(index) as Entry) === sign(one)),
+    );
     const { configuration } = server.raft.status();
     const held = configuration.voters.filter((voter) => holders.some((holder) => holder.id === voter)).length;
-    if (this.#on && held * 2 <= configuration.voters.length) this.#fail(`server ${server.id} commits ${index}, durable on ${held} of ${configuration.voters.length}`);
+    if (this.#on && held * 2 <= configuration.voters.length)
+      this.#fail(`server ${server.id} commits ${index}, durable on ${held} of ${configuration.voters.length}`);
     this.committed.push(sign(one));
   }
 }

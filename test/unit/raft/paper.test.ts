@@ -67,7 +67,14 @@ t.test('5.2 a follower that hears nothing for an election timeout starts an elec
 t.test('5.2 a candidate increments its term, votes for itself and asks the others', (t) => {
   const solo = new Solo({ term: 4, log: [1, 4] });
   solo.step({ type: 'campaign' });
-  t.match(solo.take('preVoteRequest'), [{ to: 2, term: 5, lastIndex: 2, lastTerm: 4 }, { to: 3, term: 5 }], 'it asks first whether it could win');
+  t.match(
+    solo.take('preVoteRequest'),
+    [
+      { to: 2, term: 5, lastIndex: 2, lastTerm: 4 },
+      { to: 3, term: 5 },
+    ],
+    'it asks first whether it could win',
+  );
   t.equal(solo.raft.term, 4);
   solo.hear(3, { type: 'preVoteResponse', term: 4, granted: true });
   t.equal(solo.role, 'candidate');
@@ -75,7 +82,10 @@ t.test('5.2 a candidate increments its term, votes for itself and asks the other
   t.same(solo.take('voteRequest'), [], 'nothing leaves before its own vote is durable');
   t.match(solo.orders, [{ seq: 1, hardState: { term: 5, vote: 1 } }]);
   solo.persist();
-  t.match(solo.take('voteRequest'), [{ to: 2, term: 5, lastIndex: 2, lastTerm: 4, transfer: false }, { to: 3, term: 5 }]);
+  t.match(solo.take('voteRequest'), [
+    { to: 2, term: 5, lastIndex: 2, lastTerm: 4, transfer: false },
+    { to: 3, term: 5 },
+  ]);
   t.end();
 });
 
@@ -91,7 +101,7 @@ t.test('5.2 a candidate wins with the votes of a majority of the full cluster fo
   solo.hear(2, { type: 'voteResponse', term: 1, granted: true });
   solo.hear(9, { type: 'voteResponse', term: 1, granted: true });
   solo.hear(3, { type: 'voteResponse', term: 0, granted: true });
-  t.equal(solo.role, 'candidate', 'neither a vote twice, nor a stranger\'s, nor one of an old term');
+  t.equal(solo.role, 'candidate', "neither a vote twice, nor a stranger's, nor one of an old term");
   solo.hear(5, { type: 'voteResponse', term: 1, granted: true });
   t.equal(solo.role, 'leader');
   t.end();
@@ -123,7 +133,10 @@ t.test('5.2 granting a vote sets the election timer back', (t) => {
 t.test('5.2 a leader announces itself to prevent new elections', (t) => {
   const solo = Solo.leading();
   solo.tick(OPTIONS.heartbeatTicks);
-  t.match(solo.take('heartbeat'), [{ to: 2, term: 1 }, { to: 3, term: 1 }]);
+  t.match(solo.take('heartbeat'), [
+    { to: 2, term: 1 },
+    { to: 3, term: 1 },
+  ]);
   t.end();
 });
 
@@ -146,7 +159,10 @@ t.test('5.2 split votes time out and are resolved by another election', (t) => {
   solo.step({ type: 'campaign' });
   solo.hear(2, { type: 'preVoteResponse', term: 0, granted: true });
   solo.tick(2 * OPTIONS.electionTicks);
-  t.ok(solo.take('preVoteRequest').some((message) => message.term === 2), 'it asks again, for the next term');
+  t.ok(
+    solo.take('preVoteRequest').some((message) => message.term === 2),
+    'it asks again, for the next term',
+  );
   t.end();
 });
 
@@ -165,7 +181,15 @@ t.test('5.2 a cluster elects one leader, and another when it dies', (t) => {
 t.test('5.3 a command is appended, sent in parallel, committed when a majority holds it, and applied in log order', (t) => {
   const solo = Solo.leading({ count: 5, eager: true });
   t.same(solo.step({ type: 'propose', commands: [text('a'), text('b')] }), { code: 'proposed', first: 2, term: 1 });
-  t.match(solo.take('appendRequest').map((message) => [message.to, message.prevIndex, message.prevTerm, message.entries.length]), [[2, 1, 1, 2], [3, 1, 1, 2], [4, 1, 1, 2], [5, 1, 1, 2]]);
+  t.match(
+    solo.take('appendRequest').map((message) => [message.to, message.prevIndex, message.prevTerm, message.entries.length]),
+    [
+      [2, 1, 1, 2],
+      [3, 1, 1, 2],
+      [4, 1, 1, 2],
+      [5, 1, 1, 2],
+    ],
+  );
   solo.applied.length = 0;
   solo.accept(4, 3);
   t.equal(solo.raft.commit, 1);
@@ -173,7 +197,10 @@ t.test('5.3 a command is appended, sent in parallel, committed when a majority h
   t.equal(solo.raft.commit, 2);
   solo.accept(3, 3);
   t.equal(solo.raft.commit, 3);
-  t.same(solo.applied.map((one) => untext(one.data)), ['a', 'b']);
+  t.same(
+    solo.applied.map((one) => untext(one.data)),
+    ['a', 'b'],
+  );
   t.end();
 });
 
@@ -182,16 +209,25 @@ t.test('5.3 committing an entry commits all before it, those of earlier leaders 
   t.equal(solo.raft.commit, 0);
   solo.accept(2, 4);
   t.equal(solo.raft.commit, 4);
-  t.same(solo.applied.map((one) => one.term), [1, 1, 2, 3]);
+  t.same(
+    solo.applied.map((one) => one.term),
+    [1, 1, 2, 3],
+  );
   t.end();
 });
 
 t.test('5.3 a follower learns of the commit index and applies', (t) => {
   const solo = new Solo({ eager: true });
   solo.append(2, 1, 0, 0, [1, 1, 1], 2);
-  t.same(solo.applied.map((one) => one.index), [1, 2]);
+  t.same(
+    solo.applied.map((one) => one.index),
+    [1, 2],
+  );
   solo.beat(2, 1, 3);
-  t.same(solo.applied.map((one) => one.index), [1, 2, 3]);
+  t.same(
+    solo.applied.map((one) => one.index),
+    [1, 2, 3],
+  );
   t.end();
 });
 
@@ -222,7 +258,7 @@ t.test('5.3 the append carries index and term of the entry before, and a followe
   t.end();
 });
 
-t.test('5.3 conflicting entries are overwritten by the leader\'s', (t) => {
+t.test("5.3 conflicting entries are overwritten by the leader's", (t) => {
   const solo = new Solo({ log: [1, 1, 2, 2], eager: true, commit: 1 });
   solo.append(2, 3, 2, 1, [3]);
   t.same(solo.terms, [1, 1, 3]);
@@ -234,7 +270,12 @@ t.test('5.3 conflicting entries are overwritten by the leader\'s', (t) => {
 t.test('5.3 figure 7: a leader brings every kind of follower in line', (t) => {
   const leaderLog = [1, 1, 1, 4, 4, 5, 5, 6, 6, 6];
   const followers: number[][] = [
-    [1, 1, 1, 4, 4, 5, 5, 6, 6], [1, 1, 1, 4], [1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6], [1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7], [1, 1, 1, 4, 4, 4, 4], [1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3],
+    [1, 1, 1, 4, 4, 5, 5, 6, 6],
+    [1, 1, 1, 4],
+    [1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6],
+    [1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7],
+    [1, 1, 1, 4, 4, 4, 4],
+    [1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3],
   ];
   for (const log of followers) {
     const leader = Solo.leading({ count: 2, id: 1, log: leaderLog, term: 8, eager: true, commit: 3 }, true);
@@ -275,7 +316,8 @@ t.test('5.4.1 the voter denies its vote if its own log is more up to date (A15: 
           const pre = new Solo({ log: Array.from({ length: ownLast }, () => ownTerm), eager: true });
           pre.askPreVote(2, 9, last, term);
           const preVote = pre.take('preVoteResponse')[0]?.granted;
-          if (vote !== expected || preVote !== expected) t.fail(`own (${ownTerm}, ${ownLast}), candidate (${term}, ${last}): vote ${vote}, pre-vote ${preVote}`);
+          if (vote !== expected || preVote !== expected)
+            t.fail(`own (${ownTerm}, ${ownLast}), candidate (${term}, ${last}): vote ${vote}, pre-vote ${preVote}`);
         }
       }
     }
@@ -306,7 +348,7 @@ t.test('5.5 a repeated append has no effect', (t) => {
   t.end();
 });
 
-t.test('figure 2, AppendEntries 5: commit is the smaller of the leader\'s and the last new entry', (t) => {
+t.test("figure 2, AppendEntries 5: commit is the smaller of the leader's and the last new entry", (t) => {
   const solo = new Solo({ log: [1, 1, 1, 1], eager: true });
   solo.append(2, 2, 1, 1, [1], 4);
   t.equal(solo.raft.commit, 2, 'what follows it may still be wrong');
@@ -331,7 +373,11 @@ t.test('6 joint configurations: a quorum needs both majorities, for votes and fo
   const configuration = { voters: [1, 2, 3].map(sid), outgoing: [1, 4, 5].map(sid), learners: [sid(6)] };
   const solo = new Solo({ configuration, eager: true });
   solo.step({ type: 'campaign' });
-  t.same(solo.take('preVoteRequest').map((message) => message.to), [2, 3, 4, 5], 'learners have no vote');
+  t.same(
+    solo.take('preVoteRequest').map((message) => message.to),
+    [2, 3, 4, 5],
+    'learners have no vote',
+  );
   solo.hear(2, { type: 'preVoteResponse', term: 0, granted: true });
   solo.hear(3, { type: 'preVoteResponse', term: 0, granted: true });
   t.equal(solo.role, 'preCandidate');
@@ -341,7 +387,11 @@ t.test('6 joint configurations: a quorum needs both majorities, for votes and fo
   t.equal(solo.role, 'candidate');
   solo.hear(5, { type: 'voteResponse', term: 1, granted: true });
   t.equal(solo.role, 'leader');
-  t.same(solo.take('appendRequest').map((message) => message.to), [2, 3, 4, 5, 6], 'learners get the log');
+  t.same(
+    solo.take('appendRequest').map((message) => message.to),
+    [2, 3, 4, 5, 6],
+    'learners get the log',
+  );
   solo.accept(2, 1);
   solo.accept(3, 1);
   solo.accept(6, 1);
@@ -366,7 +416,13 @@ t.test('7 a leader sends its state to a follower whose next entry it has discard
   net.tick(3 * OPTIONS.electionTicks);
   t.same(slow.machine, leader.machine);
   t.equal(slow.disk.base.index, 15);
-  t.match(net.leader()?.raft.status().progress.find((peer) => peer.server === slow.id), { state: 'replicate', match: leader.raft.lastIndex });
+  t.match(
+    net
+      .leader()
+      ?.raft.status()
+      .progress.find((peer) => peer.server === slow.id),
+    { state: 'replicate', match: leader.raft.lastIndex },
+  );
   t.end();
 });
 
@@ -380,7 +436,10 @@ t.test('7 (figure 13, 6) a snapshot of what the log holds keeps the entries behi
   t.same(solo.applied, [], 'nothing is applied before it is durable');
   solo.persist();
   t.match(solo.take('appendResponse'), [{ accepted: true, matchIndex: 2 }]);
-  t.same(solo.applied.map((one) => one.index), [3, 4]);
+  t.same(
+    solo.applied.map((one) => one.index),
+    [3, 4],
+  );
   t.match(solo.raft.status(), { firstIndex: 3, lastIndex: 4, applied: 4 });
   t.end();
 });
@@ -394,7 +453,10 @@ t.test('7 (figure 13, 7) a snapshot that the log does not agree with replaces al
     t.match(solo.raft.status(), { firstIndex: 4, lastIndex: 3, commit: 3, applied: 3, durableIndex: 3, configuration: { voters: [1, 2, 3, 4, 5] } });
     solo.append(2, 3, 3, 2, [3], 4);
     solo.persist();
-    t.same(solo.applied.map((one) => one.index), [4]);
+    t.same(
+      solo.applied.map((one) => one.index),
+      [4],
+    );
   }
   t.end();
 });
@@ -403,7 +465,10 @@ t.test('7 a snapshot that says nothing new is refused', (t) => {
   const solo = new Solo({ log: [1, 1, 1], commit: 3, eager: true });
   t.equal(solo.hear(2, { type: 'installSnapshot', term: 2, snapshot: { index: ix(3), term: tm(1), configuration: voters(3) } }).code, 'ignored');
   t.match(solo.take('appendResponse'), [{ accepted: true, matchIndex: 3 }]);
-  t.same(solo.orders.filter((order) => order.snapshot !== null), []);
+  t.same(
+    solo.orders.filter((order) => order.snapshot !== null),
+    [],
+  );
   t.end();
 });
 
@@ -467,7 +532,10 @@ t.test('thesis 6.2 a leader that has not heard a quorum for an election timeout 
   solo.tick();
   t.equal(solo.role, 'follower');
   t.equal(solo.raft.term, 1);
-  t.same(solo.rejected, [{ index: 2, term: 1, reason: 'leadershipLost' }, { index: 3, term: 1, reason: 'leadershipLost' }]);
+  t.same(solo.rejected, [
+    { index: 2, term: 1, reason: 'leadershipLost' },
+    { index: 3, term: 1, reason: 'leadershipLost' },
+  ]);
   t.match(solo.reads, [{ context: 5, granted: false }]);
   t.end();
 });
@@ -492,16 +560,23 @@ t.test('a single server leads itself, but commits only what its own disk holds',
   solo.persist();
   t.equal(solo.raft.commit, 1);
   solo.step({ type: 'propose', commands: [text('a')] });
-  t.same(solo.applied.map((one) => one.index), [1]);
+  t.same(
+    solo.applied.map((one) => one.index),
+    [1],
+  );
   solo.persist();
-  t.same(solo.applied.map((one) => one.index), [1, 2]);
+  t.same(
+    solo.applied.map((one) => one.index),
+    [1, 2],
+  );
   solo.step({ type: 'read', context: 1 });
   t.same(solo.reads, [{ context: 1, granted: true, index: 2 }]);
   t.end();
 });
 
 t.test('options and recovered states that make no sense are refused by name', (t) => {
-  const bad = (start: Parameters<typeof initOf>[0], change: Record<string, unknown> = {}): void => void new Raft({ ...initOf(start), ...change } as ReturnType<typeof initOf>, DEFAULT_OPTIONS);
+  const bad = (start: Parameters<typeof initOf>[0], change: Record<string, unknown> = {}): void =>
+    void new Raft({ ...initOf(start), ...change } as ReturnType<typeof initOf>, DEFAULT_OPTIONS);
   t.throws(() => new Raft(initOf({}), { ...DEFAULT_OPTIONS, electionTicks: 0 }), { name: 'RangeError', message: /electionTicks/ });
   t.throws(() => new Raft(initOf({}), { ...DEFAULT_OPTIONS, heartbeatTicks: 10 }), { name: 'RangeError', message: /heartbeatTicks/ });
   t.throws(() => new Raft(initOf({}), { ...DEFAULT_OPTIONS, inflightBytesMax: Number.NaN }), { name: 'RangeError', message: /inflightBytesMax/ });

@@ -1,15 +1,29 @@
 import t from 'tap';
-import { type RaftOptions } from '../../../raft/index.js';
+import type { RaftOptions } from '../../../raft/index.js';
 import { Network, Prng } from './network.js';
 
 /** Chance against the checkers: loss, doubling, reordering, slow disks, crashes at any write, partitions, compaction. Same seed, same run. */
 
 const SMALL: Partial<RaftOptions> = {
-  electionTicks: 6, heartbeatTicks: 2, inflightCountMax: 3, inflightBytesMax: 500, appendBytesMax: 200, tailBytesMax: 400, applyBytesMax: 200,
-  uncommittedCountMax: 20, uncommittedBytesMax: 4000,
+  electionTicks: 6,
+  heartbeatTicks: 2,
+  inflightCountMax: 3,
+  inflightBytesMax: 500,
+  appendBytesMax: 200,
+  tailBytesMax: 400,
+  applyBytesMax: 200,
+  uncommittedCountMax: 20,
+  uncommittedBytesMax: 4000,
 };
 
-interface Story { proposals: number; committed: number; leaders: number; crashes: number; snapshots: number; reads: number }
+interface Story {
+  proposals: number;
+  committed: number;
+  leaders: number;
+  crashes: number;
+  snapshots: number;
+  reads: number;
+}
 
 function run(seed: number, count: number, steps: number): Story {
   const random = new Prng(seed);
@@ -48,7 +62,12 @@ function run(seed: number, count: number, steps: number): Story {
       net.checker.readStarted(context);
       net.step(id, { type: 'read', context });
     } else if (dice < 94) {
-      if (server.up && server.machine.length > server.disk.base.index + 2 && server.orders.length === 0 && server.raft.status().applied > server.disk.base.index + 2) {
+      if (
+        server.up &&
+        server.machine.length > server.disk.base.index + 2 &&
+        server.orders.length === 0 &&
+        server.raft.status().applied > server.disk.base.index + 2
+      ) {
         net.compact(id, server.raft.status().applied - random.below(2));
       }
     } else if (dice < 95) {
@@ -67,19 +86,21 @@ function run(seed: number, count: number, steps: number): Story {
     } else {
       net.restart(id, random.below(6));
     }
-    if (net.wire.length > 300) net.wire.splice(0, 150).forEach((lost) => lost.type === 'state' && net.step(lost.from, { type: 'snapshotSent', to: lost.to, ok: false }));
+    if (net.wire.length > 300)
+      net.wire.splice(0, 150).forEach((lost) => lost.type === 'state' && net.step(lost.from, { type: 'snapshotSent', to: lost.to, ok: false }));
     for (const one of net.servers) if (one.up && one.raft.isLeader) terms.add(one.raft.term);
   }
   // Peace: everybody comes back, and the cluster must find itself (liveness).
   net.heal();
   for (const server of net.servers) if (!server.up) net.restart(server.id, random.below(6));
   net.settle();
-  net.tick(SMALL.electionTicks as number * 5);
+  net.tick((SMALL.electionTicks as number) * 5);
   const leader = net.elect(0);
   if (net.propose(leader.id, 'the end').code !== 'proposed') throw new Error(`seed ${seed}: a leader at peace takes no proposal`);
-  net.tick(SMALL.electionTicks as number * 3);
+  net.tick((SMALL.electionTicks as number) * 3);
   for (const server of net.servers) {
-    if (server.machine.join('|') !== leader.machine.join('|')) throw new Error(`seed ${seed}: server ${server.id} did not come to agree: ${server.machine.length} of ${leader.machine.length}`);
+    if (server.machine.join('|') !== leader.machine.join('|'))
+      throw new Error(`seed ${seed}: server ${server.id} did not come to agree: ${server.machine.length} of ${leader.machine.length}`);
   }
   if (!leader.machine[leader.machine.length - 1]?.includes('the end')) throw new Error(`seed ${seed}: what was proposed in peace did not commit`);
   for (const result of net.reads.values()) story.reads += result.granted ? 1 : 0;

@@ -1,6 +1,22 @@
 import {
-  type AppendRequest, type AppendResponse, type Configuration, type Effects, type Entry, type Event, type FetchOrder, type Message, newEffects, type Outcome, Raft,
-  type RaftInit, type RaftOptions, type ReadGrant, type Rejected, type SnapshotMeta, type WriteOrder, type VoteRequest,
+  type AppendRequest,
+  type AppendResponse,
+  type Configuration,
+  type Effects,
+  type Entry,
+  type Event,
+  type FetchOrder,
+  type Message,
+  newEffects,
+  type Outcome,
+  Raft,
+  type RaftInit,
+  type RaftOptions,
+  type ReadGrant,
+  type Rejected,
+  type SnapshotMeta,
+  type WriteOrder,
+  type VoteRequest,
 } from '../../../raft/index.js';
 import { entry, ix, OPTIONS, sid, tm, voters } from './network.js';
 
@@ -34,9 +50,14 @@ export function initOf(start: SoloStart): RaftInit {
   const lastTerm = last?.term ?? tm(base.term);
   const snapshot: SnapshotMeta = { index: ix(base.index), term: tm(base.term), configuration: start.configuration ?? voters(start.count ?? 3) };
   return {
-    id: sid(start.id ?? 1), hardState: { term: tm(start.term ?? lastTerm), vote: sid(start.vote ?? 0), commit: ix(start.commit ?? base.index) }, snapshot,
-    lastIndex: last?.index ?? ix(base.index), lastTerm, tail: start.tail === undefined ? entries : entries.slice(entries.length - start.tail),
-    applied: ix(start.applied ?? base.index), seed: start.seed ?? 42,
+    id: sid(start.id ?? 1),
+    hardState: { term: tm(start.term ?? lastTerm), vote: sid(start.vote ?? 0), commit: ix(start.commit ?? base.index) },
+    snapshot,
+    lastIndex: last?.index ?? ix(base.index),
+    lastTerm,
+    tail: start.tail === undefined ? entries : entries.slice(entries.length - start.tail),
+    applied: ix(start.applied ?? base.index),
+    seed: start.seed ?? 42,
   };
 }
 
@@ -118,7 +139,10 @@ export class Solo {
   /** An append from `from`: entries behind (prevIndex, prevTerm), one for each term given. */
   append(from: number, term: number, prevIndex: number, prevTerm: number, terms: number[], commit = 0): Outcome {
     const entries = terms.map((one, at) => entry(prevIndex + 1 + at, one));
-    return this.hear(from, { type: 'appendRequest', term, prevIndex, prevTerm, commit, entries } satisfies Record<keyof Plain<AppendRequest>, unknown> & { type: 'appendRequest'; term: number });
+    return this.hear(from, { type: 'appendRequest', term, prevIndex, prevTerm, commit, entries } satisfies Record<keyof Plain<AppendRequest>, unknown> & {
+      type: 'appendRequest';
+      term: number;
+    });
   }
 
   beat(from: number, term: number, commit = 0, round = 1): Outcome {
@@ -126,7 +150,15 @@ export class Solo {
   }
 
   accept(from: number, matchIndex: number): Outcome {
-    return this.hear(from, { type: 'appendResponse', term: this.raft.term, accepted: true, matchIndex, refusedIndex: 0, hintIndex: 0, hintTerm: 0 } satisfies Record<keyof Plain<AppendResponse>, unknown> & { type: 'appendResponse'; term: number });
+    return this.hear(from, {
+      type: 'appendResponse',
+      term: this.raft.term,
+      accepted: true,
+      matchIndex,
+      refusedIndex: 0,
+      hintIndex: 0,
+      hintTerm: 0,
+    } satisfies Record<keyof Plain<AppendResponse>, unknown> & { type: 'appendResponse'; term: number });
   }
 
   refuse(from: number, refusedIndex: number, hintIndex: number, hintTerm: number): Outcome {
@@ -134,7 +166,10 @@ export class Solo {
   }
 
   askVote(from: number, term: number, lastIndex: number, lastTerm: number, transfer = false): Outcome {
-    return this.hear(from, { type: 'voteRequest', term, lastIndex, lastTerm, transfer } satisfies Record<keyof Plain<VoteRequest>, unknown> & { type: 'voteRequest'; term: number });
+    return this.hear(from, { type: 'voteRequest', term, lastIndex, lastTerm, transfer } satisfies Record<keyof Plain<VoteRequest>, unknown> & {
+      type: 'voteRequest';
+      term: number;
+    });
   }
 
   askPreVote(from: number, term: number, lastIndex: number, lastTerm: number): Outcome {

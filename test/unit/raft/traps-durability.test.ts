@@ -5,7 +5,7 @@ import { initOf, Solo } from './solo.js';
 
 /** Faults that real systems had (RAFT-TRAPS.md), by number: what must be durable, and who may lead. */
 
-t.test('A0 others\' votes count only when the own term and vote are durable', (t) => {
+t.test("A0 others' votes count only when the own term and vote are durable", (t) => {
   const solo = new Solo();
   solo.step({ type: 'campaign' });
   solo.hear(2, { type: 'preVoteResponse', term: 0, granted: true });
@@ -21,11 +21,18 @@ t.test('A0 others\' votes count only when the own term and vote are durable', (t
 t.test('A0 a candidate that crashes before its vote is durable and asks again in the same term finds no old votes', (t) => {
   const net = new Network({ count: 3, lazyDisk: true });
   // Server 1 has an entry more than the disk knows, campaigns, and dies before any of it is durable.
-  net.step(1, { type: 'message', message: { type: 'appendRequest', from: sid(3), to: sid(1), term: tm(1), prevIndex: ix(0), prevTerm: tm(0), commit: ix(0), entries: [entry(1, 1)] } });
+  net.step(1, {
+    type: 'message',
+    message: { type: 'appendRequest', from: sid(3), to: sid(1), term: tm(1), prevIndex: ix(0), prevTerm: tm(0), commit: ix(0), entries: [entry(1, 1)] },
+  });
   net.step(1, { type: 'campaign' });
   net.step(1, { type: 'message', message: { type: 'preVoteResponse', from: sid(2), to: sid(1), term: tm(0), granted: true } });
   t.equal(net.at(1).raft.status().role, 'candidate');
-  t.same(net.wire.filter((message) => message.type === 'voteRequest'), [], 'so nobody has been asked for a vote that could come back later');
+  t.same(
+    net.wire.filter((message) => message.type === 'voteRequest'),
+    [],
+    'so nobody has been asked for a vote that could come back later',
+  );
   net.crash(1);
   net.restart(1);
   t.match(net.at(1).raft.status(), { term: 0, lastIndex: 0 });
@@ -67,14 +74,21 @@ t.test('A2 the term is in the same order as the first entries of it, or in an ea
   solo.append(2, 5, 1, 1, [5, 5]);
   t.match(solo.orders, [{ hardState: { term: 5 }, entries: [{ term: 5 }, { term: 5 }] }]);
   t.equal(solo.orders.length, 1);
-  t.throws(() => new Raft(initOf({ term: 1, log: [1, 5] }), OPTIONS), { name: 'RangeError', message: /hard state/ }, 'a log newer than the term is refused at the start');
+  t.throws(
+    () => new Raft(initOf({ term: 1, log: [1, 5] }), OPTIONS),
+    { name: 'RangeError', message: /hard state/ },
+    'a log newer than the term is refused at the start',
+  );
   t.end();
 });
 
 t.test('A3 term and vote change in one record', (t) => {
   const solo = new Solo({ term: 3, vote: 2, log: [1] });
   solo.askVote(3, 4, 1, 1);
-  t.same(solo.orders.map((order) => order.hardState), [{ term: 4, vote: 3, commit: 0 }]);
+  t.same(
+    solo.orders.map((order) => order.hardState),
+    [{ term: 4, vote: 3, commit: 0 }],
+  );
   t.end();
 });
 
@@ -91,9 +105,16 @@ t.test('A4 the leader counts itself when its own disk has the entry', (t) => {
   t.equal(three.raft.commit, 1);
   three.accept(3, 2);
   t.equal(three.raft.commit, 2, 'two others are a quorum without it');
-  t.same(three.applied.map((one) => one.index), [1], 'but it applies nothing that its own disk does not have (A13)');
+  t.same(
+    three.applied.map((one) => one.index),
+    [1],
+    'but it applies nothing that its own disk does not have (A13)',
+  );
   three.persist();
-  t.same(three.applied.map((one) => one.index), [1, 2]);
+  t.same(
+    three.applied.map((one) => one.index),
+    [1, 2],
+  );
   t.end();
 });
 
@@ -104,7 +125,10 @@ t.test('A5 a write is known by its number: the same (term, index) written twice 
   // The leader of term 4 has the entry of term 2 again.
   solo.append(2, 4, 0, 0, [2]);
   t.equal(solo.orders.length, 3);
-  t.same(solo.orders.map((order) => order.truncateFrom), [null, 1, 1]);
+  t.same(
+    solo.orders.map((order) => order.truncateFrom),
+    [null, 1, 1],
+  );
   solo.persist(1);
   t.same(solo.take('appendResponse'), [], 'the first write holds 1/2, but the second will take it away');
   t.equal(solo.raft.status().durableIndex, 0);
@@ -120,13 +144,35 @@ t.test('A5 what is cut again before the write leaves nothing behind, in one orde
   const solo = new Solo({ log: [1, 1], commit: 1 });
   const step = (event: Parameters<Raft['step']>[0]): unknown => solo.raft.step(event);
   const append = (from: number, term: number, prevIndex: number, prevTerm: number, terms: number[]): unknown =>
-    step({ type: 'message', message: { type: 'appendRequest', from: sid(from), to: sid(1), term: tm(term), prevIndex: ix(prevIndex), prevTerm: tm(prevTerm), commit: ix(0), entries: terms.map((one, at) => entry(prevIndex + 1 + at, one)) } });
+    step({
+      type: 'message',
+      message: {
+        type: 'appendRequest',
+        from: sid(from),
+        to: sid(1),
+        term: tm(term),
+        prevIndex: ix(prevIndex),
+        prevTerm: tm(prevTerm),
+        commit: ix(0),
+        entries: terms.map((one, at) => entry(prevIndex + 1 + at, one)),
+      },
+    });
   append(2, 2, 2, 1, [2, 2, 2]);
   append(3, 3, 3, 2, [3]);
   append(2, 4, 1, 1, [4]);
   append(2, 4, 2, 4, [4]);
   solo.drain();
-  t.match(solo.orders, [{ seq: 1, hardState: { term: 4 }, truncateFrom: 2, entries: [{ index: 2, term: 4 }, { index: 3, term: 4 }] }]);
+  t.match(solo.orders, [
+    {
+      seq: 1,
+      hardState: { term: 4 },
+      truncateFrom: 2,
+      entries: [
+        { index: 2, term: 4 },
+        { index: 3, term: 4 },
+      ],
+    },
+  ]);
   t.equal(solo.orders[0]?.entries.length, 2);
   solo.persist();
   t.match(solo.take('appendResponse'), [{ term: 4, matchIndex: 3 }], 'one answer for all that the order holds');
@@ -169,11 +215,12 @@ t.test('A11 snapshot, cut and hard state are one order; a crash on either side o
     net.lazyDisk = true;
     for (let at = 0; at < 500 && !slow.orders.some((order) => order.snapshot !== null); at += 1) {
       if (net.wire.length > 0) net.deliver();
-      else for (const server of net.servers) {
-        if (server !== slow) net.persist(server.id);
-        else net.persist(slow.id, slow.orders.findIndex((order) => order.snapshot !== null) + 1 || undefined);
-        net.step(server.id, { type: 'tick' });
-      }
+      else
+        for (const server of net.servers) {
+          if (server !== slow) net.persist(server.id);
+          else net.persist(slow.id, slow.orders.findIndex((order) => order.snapshot !== null) + 1 || undefined);
+          net.step(server.id, { type: 'tick' });
+        }
     }
     const order = slow.orders.find((one) => one.snapshot !== null);
     t.ok(order, 'the order is under way');
@@ -197,7 +244,10 @@ t.test('A13 nothing is applied before it is durable here, however committed it i
   t.equal(solo.raft.commit, 2);
   t.same(solo.applied, []);
   solo.persist();
-  t.same(solo.applied.map((one) => one.index), [1, 2]);
+  t.same(
+    solo.applied.map((one) => one.index),
+    [1, 2],
+  );
   t.end();
 });
 
@@ -248,7 +298,11 @@ t.test('A18 a remembered leader does not block elections: any majority that can 
         if (count === 2) {
           net.isolate(leader.id);
           net.tick(3 * OPTIONS.electionTicks);
-          t.equal(net.servers.some((server) => server.raft.isLeader), false, 'half is no majority');
+          t.equal(
+            net.servers.some((server) => server.raft.isLeader),
+            false,
+            'half is no majority',
+          );
           net.heal();
         } else {
           net.isolate(leader.id);
@@ -334,7 +388,10 @@ t.test('A23 a heartbeat names no commit index beyond what its receiver is known 
   t.equal(solo.raft.commit, 3);
   solo.sent.length = 0;
   solo.tick(OPTIONS.heartbeatTicks);
-  t.match(solo.take('heartbeat'), [{ to: 2, commit: 3 }, { to: 3, commit: 1 }]);
+  t.match(solo.take('heartbeat'), [
+    { to: 2, commit: 3 },
+    { to: 3, commit: 1 },
+  ]);
   t.end();
 });
 
@@ -347,8 +404,14 @@ t.test('every proposal ends: applied, or told as lost; a snapshot that swallows 
   solo.beat(2, 2);
   t.same(solo.rejected, [{ index: 4, term: 1, reason: 'leadershipLost' }]);
   solo.hear(2, { type: 'installSnapshot', term: 2, snapshot: { index: ix(9), term: tm(2), configuration: voters(3) } });
-  t.same(solo.rejected.slice(1), [{ index: 2, term: 1, reason: 'leadershipLost' }, { index: 3, term: 1, reason: 'leadershipLost' }]);
+  t.same(solo.rejected.slice(1), [
+    { index: 2, term: 1, reason: 'leadershipLost' },
+    { index: 3, term: 1, reason: 'leadershipLost' },
+  ]);
   solo.persist();
-  t.same(solo.applied.map((one) => untext(one.data)), ['']);
+  t.same(
+    solo.applied.map((one) => untext(one.data)),
+    [''],
+  );
   t.end();
 });

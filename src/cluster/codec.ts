@@ -1,8 +1,9 @@
 import type { Block, Command, ReportItem } from './command.js';
 import { NO_ATTEMPTS } from './entries.js';
 import type { Epoch, NodeId, Revision, Session, TaskId } from './ids.js';
+import { notJson } from './json.js';
 import type { Attempt, Node, Resources, Task, TaskState } from './model.js';
-import { resultAt, resultText, SPEC_WIDTH, specAt, specText, text, textOrNull, unpackable } from './packing.js';
+import { resultAt, resultText, SPEC_WIDTH, specAt, specText, text, textOrNull } from './packing.js';
 
 /**
  * Bytes of log entries and of state records: one version byte, then JSON in UTF-8. What a task's life writes again and again stands in
@@ -65,25 +66,17 @@ export function encodeBlock(block: Block): Uint8Array {
 }
 
 function checkWritable(command: Command): void {
-  let problem: string | null = null;
+  let flaw: string | null = null;
   if (command.type === 'submit') {
     const { run, priority, resources, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = command.task;
-    const sum = priority + resources.cpuMillis + resources.memoryMiB + resources.slots + attemptsMax + backoffMs + backoffMaxMs + timeoutMs + graceMs;
-    problem = unpackable(run.type === 'handler' ? run.input : null, sum);
+    // One look at nine numbers: a sum with NaN or Infinity in it is not finite.
+    flaw = notJson(priority + resources.cpuMillis + resources.memoryMiB + resources.slots + attemptsMax + backoffMs + backoffMaxMs + timeoutMs + graceMs);
+    if (run.type === 'handler') flaw ??= notJson(run.input);
   } else if (command.type === 'report') {
     for (const item of command.items)
-      problem ??= item.state === 'running' ? unpackable(null, item.progress?.fraction ?? 0) : unpackable(item.result.value, item.result.exitCode ?? 0);
+      flaw ??= item.state === 'running' ? notJson(item.progress?.fraction) : (notJson(item.result.exitCode) ?? notJson(item.result.value));
   }
-  if (problem !== null) throw new CodecError('unwritable', `A ${command.type} cannot be written to the log: ${problem}`);
-}
-
-/** Throws CodecError: unknownVersion, unknownCommand (a newer manager wrote it), damaged. */
-export function decodeBlock(bytes: Uint8Array): Block {
-  const value = parse(bytes, BLOCK_VERSION, 'block');
-  if (!Array.isArray(value) || typeof value[0] !== 'number' || !Array.isArray(value[1])) {
-    throw new CodecError('damaged', 'A block is not a time and a list of commands: the data is damaged');
-  }
-  return { version: 1, atMs: value[0], commands: value[1].map(unpackCommand) };
+  if (flaw !== null) throw new CodecError('unwritable', `A ${command.type} cannot be written to the log: ${flaw}`);
 }
 
 /** submit, report and assign as arrays; what is rare as an object. */

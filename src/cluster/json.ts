@@ -1,23 +1,31 @@
 import type { Json } from './model.js';
 
 /**
- * Nesting that is taken. JSON.parse takes any depth, JSON.stringify overflows the stack at some thousands: a deeper value would pass the
- * edge and then stop every manager that wants to write it down.
+ * Nesting that the log takes. JSON.parse takes any depth, JSON.stringify overflows the stack at some thousands: a deeper value could be read by
+ * every manager and written down again by none. The edge refuses less already; this is the last door.
  */
-export const JSON_DEPTH_MAX = 128;
+const JSON_DEPTH_MAX = 128;
 
-/** Whether a parsed JSON value nests deeper than JSON_DEPTH_MAX. Never recurses further than that. */
-export const isTooDeep = (value: unknown): boolean => deeperThan(value, JSON_DEPTH_MAX);
+/** Why a value would not be the same after a way through the log, or could not be written again; null: it is fine. Never recurses past the limit. */
+export const notJson = (value: unknown): string | null => flawOf(value, JSON_DEPTH_MAX);
 
-function deeperThan(value: unknown, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  if (levels === 0) return true;
+function flawOf(value: unknown, levels: number): string | null {
+  // 1e999 is JSON and parses to Infinity, which JSON.stringify turns into null: the leader would keep another value than its followers.
+  if (typeof value === 'number') return Number.isFinite(value) ? null : 'a number is too large for JSON';
+  if (typeof value !== 'object' || value === null) return null;
+  if (levels === 0) return `a value nests deeper than ${JSON_DEPTH_MAX} levels`;
   if (Array.isArray(value)) {
-    for (const item of value) if (deeperThan(item, levels - 1)) return true;
-    return false;
+    for (const item of value) {
+      const flaw = flawOf(item, levels - 1);
+      if (flaw !== null) return flaw;
+    }
+    return null;
   }
-  for (const key in value) if (deeperThan((value as Record<string, unknown>)[key], levels - 1)) return true;
-  return false;
+  for (const key in value) {
+    const flaw = flawOf((value as Record<string, unknown>)[key], levels - 1);
+    if (flaw !== null) return flaw;
+  }
+  return null;
 }
 
 /** Equal by value: the order of an object's keys does not matter. */

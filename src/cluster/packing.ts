@@ -1,5 +1,5 @@
 import type { AttemptResult, Constraint, Json, Run, TaskSpec } from './model.js';
-import { isTooDeep, JSON_DEPTH_MAX, NO_STRINGS } from './json.js';
+import { NO_STRINGS } from './json.js';
 
 /**
  * What blocks and records share: specs and results as runs of JSON values within a surrounding array, in a fixed order, written as text and
@@ -75,10 +75,4 @@ export function resultAt(values: readonly unknown[], at: number): AttemptResult 
     value: values[at + 4] as Json,
     error: values[at + 5] as string | null,
   };
-}
-
-/** Why a value that a command carries could not be read back, or written down again later; null: it can. */
-export function unpackable(value: Json, numbers: number): string | null {
-  if (isTooDeep(value)) return `a value nests deeper than ${JSON_DEPTH_MAX} levels`;
-  return Number.isFinite(numbers) ? null : 'a number is not finite';
 }

@@ -1,5 +1,5 @@
 import type { TaskId } from './ids.js';
-import { isTooDeep, JSON_DEPTH_MAX, NO_STRINGS, sameJson, sameStrings, sortedStrings } from './json.js';
+import { NO_STRINGS, sameJson, sameStrings, sortedStrings } from './json.js';
 import type { Constraint, Json, Resources, Run, TaskSpec } from './model.js';
 
 /** What a client may ask for (the shape of protocol's TaskRequest; this folder stands below that one). */
@@ -17,13 +17,7 @@ export interface SpecRequest {
   readonly graceMs?: number;
 }
 
-/** What the schema cannot say about a request, as a sentence; null: nothing is wrong. */
-export function specProblem(request: SpecRequest): string | null {
-  if (request.run.type === 'handler' && isTooDeep(request.run.input)) return `run.input nests deeper than ${JSON_DEPTH_MAX} levels: flatten it`;
-  return null;
-}
-
-/** Fills in every default. The request has passed the schema and specProblem. */
+/** Fills in every default. The request has passed the schema. */
 export function specFromRequest(request: SpecRequest, id: TaskId): TaskSpec {
   const { resources, constraints } = request;
   return {

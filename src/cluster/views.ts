@@ -3,7 +3,7 @@ import type { TaskId } from './ids.js';
 import type { Attempt, AttemptResult, Constraint, Node, Progress, Resources, Run, Task, TaskState } from './model.js';
 import type { ClusterState, FinishedLookup, NodeEntry } from './state.js';
 
-export { specFromRequest, specProblem } from './spec.js';
+export { specFromRequest } from './spec.js';
 
 /**
  * What leaves the cluster: copies that stay as they are while the state goes on. The shapes are those of protocol's TaskView, NodeView and

@@ -79,6 +79,15 @@ function checkWritable(command: Command): void {
   if (flaw !== null) throw new CodecError('unwritable', `A ${command.type} cannot be written to the log: ${flaw}`);
 }
 
+/** Throws CodecError: unknownVersion, unknownCommand (a newer manager wrote it), damaged. */
+export function decodeBlock(bytes: Uint8Array): Block {
+  const value = parse(bytes, BLOCK_VERSION, 'block');
+  if (!Array.isArray(value) || typeof value[0] !== 'number' || !Array.isArray(value[1])) {
+    throw new CodecError('damaged', 'A block is not a time and a list of commands: the data is damaged');
+  }
+  return { version: 1, atMs: value[0], commands: value[1].map(unpackCommand) };
+}
+
 /** submit, report and assign as arrays; what is rare as an object. */
 function commandText(command: Command): string {
   switch (command.type) {

@@ -77,6 +77,11 @@ const headersOf = (body: string | null, forwarded: boolean): string[] =>
 type Unreachable = { readonly kind: 'unreachable'; readonly sent: boolean; readonly reason: string };
 const unreachable = (sent: boolean, reason: string): Unreachable => ({ kind: 'unreachable', sent, reason });
 
+interface Connections {
+  readonly origin: string;
+  readonly pool: Pool;
+}
+
 class HttpCall implements CallPort {
   private readonly connections: number;
   private readonly waitingConnections: number;
@@ -84,8 +89,8 @@ class HttpCall implements CallPort {
   private readonly answerBytesMax: number;
   private readonly lineBytesMax: number;
   private readonly clock: Clock;
-  private readonly pools = new Map<string, Pool>();
-  private readonly waitingPools = new Map<string, Pool>();
+  private readonly pools = new Map<string, Connections>();
+  private readonly waitingPools = new Map<string, Connections>();
   private readonly watching = new Set<() => void>();
   private closed = false;
 
@@ -119,14 +124,14 @@ class HttpCall implements CallPort {
         resolve(unreachable(false, this.closed ? 'closed' : 'aborted'));
         return;
       }
-      const exchange = new Exchange<Name>(`${route.label} at ${address}`, this.clock, options.timeoutMs, this.answerBytesMax, options.signal ?? null, resolve);
+      const exchange = new Exchange<Name>(route.label, address, this.clock, options.timeoutMs, this.answerBytesMax, options.signal ?? null, resolve);
       try {
         const waits = (input.query as { readonly waitMs?: number }).waitMs !== undefined;
         const pool = waits ? this.pool(this.waitingPools, this.waitingConnections, address) : this.pool(this.pools, this.connections, address);
-        pool.dispatch(
-          { method: route.method, path: targetOf(name, input), body, headers: headersOf(body, options.forwarded === true), idempotent: true },
-          exchange,
-        );
+        // PERF: without `origin` undici makes one of its URL object for every request.
+        const { origin } = pool;
+        const headers = headersOf(body, options.forwarded === true);
+        pool.pool.dispatch({ origin, method: route.method, path: targetOf(name, input), body, headers, idempotent: true }, exchange);
       } catch (error) {
         exchange.settle(unreachable(false, said(error)));
       }
@@ -171,22 +176,24 @@ class HttpCall implements CallPort {
   async close(): Promise<void> {
     this.closed = true;
     for (const end of [...this.watching]) end();
-    await Promise.all([...this.pools.values(), ...this.waitingPools.values()].map((pool) => pool.destroy().catch(() => {})));
+    await Promise.all([...this.pools.values(), ...this.waitingPools.values()].map(({ pool }) => pool.destroy().catch(() => {})));
   }
 
-  private pool(pools: Map<string, Pool>, connections: number, address: string): Pool {
-    let pool = pools.get(address);
-    if (pool === undefined) {
-      pool = new Pool(new URL(address).origin, {
+  private pool(pools: Map<string, Connections>, connections: number, address: string): Connections {
+    let found = pools.get(address);
+    if (found === undefined) {
+      const { origin } = new URL(address);
+      const pool = new Pool(origin, {
         ...PATIENT,
         connections,
         connectTimeout: this.connectTimeoutMs,
         keepAliveTimeout: 30_000,
         keepAliveMaxTimeout: 60_000,
       });
-      pools.set(address, pool);
+      found = { origin, pool };
+      pools.set(address, found);
     }
-    return pool;
+    return found;
   }
 }
 
@@ -196,6 +203,7 @@ const PATIENT = { pipelining: 1, headersTimeout: 0, bodyTimeout: 0 } as const;
 /** One call under way. Settles once: with the answer, the error, the deadline or the caller's abort, whichever is first. */
 class Exchange<Name extends RouteName> implements Dispatcher.DispatchHandler {
   private readonly label: string;
+  private readonly address: string;
   private readonly answerBytesMax: number;
   private readonly timer: Timer;
   private readonly signal: AbortSignal | null;
@@ -206,8 +214,17 @@ class Exchange<Name extends RouteName> implements Dispatcher.DispatchHandler {
   private readonly chunks: Buffer[] = [];
   private bytes = 0;
 
-  constructor(label: string, clock: Clock, timeoutMs: number, answerBytesMax: number, signal: AbortSignal | null, resolve: (result: CallResult<Name>) => void) {
+  constructor(
+    label: string,
+    address: string,
+    clock: Clock,
+    timeoutMs: number,
+    answerBytesMax: number,
+    signal: AbortSignal | null,
+    resolve: (result: CallResult<Name>) => void,
+  ) {
     this.label = label;
+    this.address = address;
     this.answerBytesMax = answerBytesMax;
     this.signal = signal;
     this.resolve = resolve;
@@ -236,7 +253,10 @@ class Exchange<Name extends RouteName> implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.bytes += chunk.length;
     if (this.bytes > this.answerBytesMax) {
-      this.settle({ kind: 'refused', problem: problem('internal', `${this.label}: the answer is larger than ${this.answerBytesMax} bytes`) });
+      this.settle({
+        kind: 'refused',
+        problem: problem('internal', `${this.label} at ${this.address}: the answer is larger than ${this.answerBytesMax} bytes`),
+      });
       controller.abort(new Error('answer too large'));
       return;
     }
@@ -244,7 +264,7 @@ class Exchange<Name extends RouteName> implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    if (!this.settled) this.settle(readAnswer<Name>(this.label, this.status, this.chunks, this.bytes));
+    if (!this.settled) this.settle(readAnswer<Name>(`${this.label} at ${this.address}`, this.status, this.chunks, this.bytes));
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

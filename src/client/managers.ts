@@ -21,11 +21,14 @@ const DISTRUST_OTHERS_MS = 1000;
 const DISTRUST_SELF_MS = 25;
 /** A cluster that was set up anew starts at term 1: an older term counts again after this long without a leader. */
 const FORGET_TERM_MS = 5000;
+const REFUSED_REST_MS = 250;
 const ADDRESSES_MAX = 32;
 
 interface Seat {
   readonly address: string;
   asking: boolean;
+  /** Not asked again before this. */
+  restsUntilMs: number;
   /** The last thing heard from or about it, for people. */
   said: string;
   failedMs: number;
@@ -177,7 +180,7 @@ export class Managers {
 
   /** One question to one manager at a time: one that hangs does not hold up the others. */
   private async ask(seat: Seat): Promise<void> {
-    if (seat.asking || this.closed) return;
+    if (seat.asking || this.closed || this.clock.nowMs() < seat.restsUntilMs) return;
     seat.asking = true;
     const result = await this.call.call(seat.address, 'getLeader', { params: {}, query: {}, body: null }, { timeoutMs: ASK_TIMEOUT_MS });
     seat.asking = false;
@@ -185,8 +188,11 @@ export class Managers {
   }
 
   private heard(seat: Seat, result: CallResult<'getLeader'>): void {
-    if (result.kind === 'unreachable') seat.said = `not reached (${result.reason})`;
-    else if (result.kind === 'refused') seat.said = `${result.problem.code} (${result.problem.detail})`;
+    if (result.kind === 'unreachable') {
+      seat.said = `not reached (${result.reason})`;
+      // Nobody is there: a refused connection costs more than a question, and a process takes its time to start.
+      if (!result.sent) seat.restsUntilMs = this.clock.nowMs() + jitter(this.random, REFUSED_REST_MS);
+    } else if (result.kind === 'refused') seat.said = `${result.problem.code} (${result.problem.detail})`;
     else if (result.answer.leader === null) seat.said = `knows no leader in term ${result.answer.term}`;
     else {
       seat.said = `says ${result.answer.leader.address} leads term ${result.answer.term}`;
@@ -222,7 +228,7 @@ export class Managers {
     let seat = this.seats.get(address);
     if (seat === undefined) {
       if (this.seats.size >= ADDRESSES_MAX) return null;
-      seat = { address, asking: false, said: 'not asked yet', failedMs: Number.NEGATIVE_INFINITY, failedTerm: 0 };
+      seat = { address, asking: false, restsUntilMs: 0, said: 'not asked yet', failedMs: Number.NEGATIVE_INFINITY, failedTerm: 0 };
       this.seats.set(address, seat);
     }
     return seat;

@@ -80,6 +80,10 @@ export class Session {
   private itemsMax = ITEMS_MAX;
   private takeovers: number[] = [];
   private leaving = false;
+  /** The registration that counts now was made without capacity. */
+  private farewell = false;
+  /** Resolves when the cluster has taken the farewell, and has said what it had assigned before. */
+  private left: (() => void) | null = null;
 
   constructor(options: SessionOptions) {
     this.options = options;
@@ -113,10 +117,20 @@ export class Session {
     }
   }
 
-  /** Registers again without any capacity, so that nothing more is assigned here; ends are still reported. */
-  leave(): void {
+  /**
+   * Registers again without any capacity, so that nothing more is assigned here; ends are still reported. Resolves when everything that was assigned
+   * before is known here, or after `timeoutMs`.
+   */
+  async leave(timeoutMs: number): Promise<void> {
     this.leaving = true;
+    if (this.stats.registrations === 0) return;
+    const late = new AbortController();
+    const left = new Promise<void>((resolve) => {
+      this.left = resolve;
+    });
     this.endServing?.(AGAIN);
+    await Promise.race([left, pause(this.clock, timeoutMs, late.signal)]);
+    late.abort();
   }
 
   close(): void {
@@ -137,7 +151,8 @@ export class Session {
     const { nodeId, labels, capacity, incarnation, call } = this.options;
     // Ends that were not answered are held too: their epochs must stay valid until they are.
     const held = [...this.attempts.held(), ...this.outbox.unanswered()];
-    const body = { id: nodeId, labels, capacity: this.leaving ? NOTHING : capacity, incarnation, held };
+    this.farewell = this.leaving;
+    const body = { id: nodeId, labels, capacity: this.farewell ? NOTHING : capacity, incarnation, held };
     const result = await call.call(leader, 'registerNode', { params: {}, query: {}, body }, { timeoutMs: REGISTER_MS, signal: this.closing.signal });
     if (this.closing.signal.aborted) return null;
     if (result.kind === 'ok') {
@@ -263,6 +278,7 @@ export class Session {
     for (const { taskId, epoch } of orders.neverStarted) attempts.neverStarted(taskId, epoch);
     for (const assignment of orders.start) attempts.start(assignment);
     endedEpochs.seen(line.revision);
+    if (this.farewell && line.type === 'set') this.left?.();
   }
 
   /** One report at a time; what gathers meanwhile goes next. An empty one is the heartbeat. */

@@ -37,6 +37,7 @@ export interface WorkerOptions {
 export type WorkerStats = Readonly<AttemptStats & SessionStats & { readonly running: number }>;
 
 const FLUSH_MS = 5000;
+const LEAVE_MS = 2000;
 const SLOTS = 10;
 
 /** The process side of a node: takes assignments from whichever manager leads, runs them, reports. */
@@ -119,8 +120,7 @@ export class Worker {
   }
 
   private async shutDown(graceMs: number): Promise<void> {
-    this.session.leave();
-    await this.attempts.close('shutdown', graceMs);
+    await Promise.all([this.session.leave(LEAVE_MS), this.attempts.close('shutdown', graceMs)]);
     const late = new AbortController();
     await Promise.race([this.outbox.drained(), pause(this.clock, FLUSH_MS, late.signal)]);
     late.abort();

@@ -27,8 +27,18 @@ export class DecodeError extends Error {
 
 const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
 const TYPES: readonly Message['type'][] = [
-  'preVoteRequest', 'preVoteResponse', 'voteRequest', 'voteResponse', 'appendRequest', 'appendResponse', 'heartbeat', 'heartbeatResponse',
-  'installSnapshot', 'timeoutNow', 'readIndexRequest', 'readIndexResponse',
+  'preVoteRequest',
+  'preVoteResponse',
+  'voteRequest',
+  'voteResponse',
+  'appendRequest',
+  'appendResponse',
+  'heartbeat',
+  'heartbeatResponse',
+  'installSnapshot',
+  'timeoutNow',
+  'readIndexRequest',
+  'readIndexResponse',
 ];
 const ENTRY_HEADER_BYTES = 22;
 const MESSAGE_HEADER_BYTES = 18;

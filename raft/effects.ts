@@ -17,16 +17,29 @@ export interface WriteOrder {
 }
 
 /** What the shell must read from its storage and give back with the `fetched` event. Half open: [from, to). */
-export interface FetchOrder { readonly id: number; readonly from: LogIndex; readonly to: LogIndex; readonly bytesMax: number }
+export interface FetchOrder {
+  readonly id: number;
+  readonly from: LogIndex;
+  readonly to: LogIndex;
+  readonly bytesMax: number;
+}
 
 /** A read that may be served once `index` is applied. `granted` false: ask again elsewhere (leadership was lost or unknown). */
-export interface ReadGrant { readonly context: number; readonly granted: boolean; readonly index: LogIndex }
+export interface ReadGrant {
+  readonly context: number;
+  readonly granted: boolean;
+  readonly index: LogIndex;
+}
 
 /**
  * A proposal whose outcome this core will not tell any more. leadershipLost: unknown, a later leader may still commit it (the entry may even
  * appear in `apply` later, as anybody's). superseded: another entry stands in its place, it will never be committed.
  */
-export interface Rejected { readonly index: LogIndex; readonly term: Term; readonly reason: 'superseded' | 'leadershipLost' }
+export interface Rejected {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly reason: 'superseded' | 'leadershipLost';
+}
 
 /**
  * Everything one `drain` asks of the shell. Owned by the caller and reused: `drain` clears it first. Order of work:

@@ -20,7 +20,17 @@ export function encodeState(state: State, sink: NumberSink): void {
   role(state.role, tick, sink);
   sink(state.installing === null ? -1 : state.installing.seq);
   sink(state.installing === null ? -1 : state.installing.index);
-  for (const value of [tick - state.timerAt, state.timerTicks, state.random, state.fetchNext, state.applyFetch, state.gapFetch, state.forward, state.halted ? 1 : 0]) sink(value);
+  for (const value of [
+    tick - state.timerAt,
+    state.timerTicks,
+    state.random,
+    state.fetchNext,
+    state.applyFetch,
+    state.gapFetch,
+    state.forward,
+    state.halted ? 1 : 0,
+  ])
+    sink(value);
   entries(state.applyReady, sink);
   sink(state.proposed.length);
   for (const range of state.proposed) for (const value of [range.term, range.first, range.last]) sink(value);
@@ -40,8 +50,18 @@ const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
 const ROLES: readonly RoleName[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 const PROGRESS: readonly ProgressState[] = ['probe', 'replicate', 'snapshot'];
 const MESSAGES: readonly Message['type'][] = [
-  'preVoteRequest', 'preVoteResponse', 'voteRequest', 'voteResponse', 'appendRequest', 'appendResponse', 'heartbeat', 'heartbeatResponse',
-  'installSnapshot', 'timeoutNow', 'readIndexRequest', 'readIndexResponse',
+  'preVoteRequest',
+  'preVoteResponse',
+  'voteRequest',
+  'voteResponse',
+  'appendRequest',
+  'appendResponse',
+  'heartbeat',
+  'heartbeatResponse',
+  'installSnapshot',
+  'timeoutNow',
+  'readIndexRequest',
+  'readIndexResponse',
 ];
 
 /** A message as numbers, by the same rules: for checkers that hold messages in flight. */
@@ -96,8 +116,16 @@ function log(state: State, sink: NumberSink): void {
 
 function lane(lane: Lane, tick: number, sink: NumberSink): void {
   for (const value of [
-    lane.nextSeq, lane.persistedSeq, lane.hardSeq, lane.dirty ? 1 : 0, lane.hardDirty ? 1 : 0, lane.truncateFrom ?? -1, lane.commitWritten, lane.durableIndex,
-  ]) sink(value);
+    lane.nextSeq,
+    lane.persistedSeq,
+    lane.hardSeq,
+    lane.dirty ? 1 : 0,
+    lane.hardDirty ? 1 : 0,
+    lane.truncateFrom ?? -1,
+    lane.commitWritten,
+    lane.durableIndex,
+  ])
+    sink(value);
   entries(lane.entries, sink);
   if (lane.snapshot === null) sink(-1);
   else snapshot(lane.snapshot, sink);
@@ -121,8 +149,14 @@ function role(role: Role, tick: number, sink: NumberSink): void {
     case 'preCandidate':
     case 'candidate':
       // Sets: the order in which the answers came does not matter.
-      servers([...role.yes].sort((a, b) => a - b), sink);
-      servers([...role.no].sort((a, b) => a - b), sink);
+      servers(
+        [...role.yes].sort((a, b) => a - b),
+        sink,
+      );
+      servers(
+        [...role.no].sort((a, b) => a - b),
+        sink,
+      );
       return;
     case 'leader':
       for (const value of [role.first, role.uncommittedBytes, role.round, tick - role.beatAt, role.peers.length]) sink(value);
@@ -137,10 +171,24 @@ function role(role: Role, tick: number, sink: NumberSink): void {
 
 function progress(peer: Progress, tick: number, sink: NumberSink): void {
   for (const value of [
-    peer.server, PROGRESS.indexOf(peer.state), peer.match, peer.next, peer.probeSent ? 1 : 0, peer.commitSent, tick - peer.heardAt, peer.roundAcked,
-    peer.matchAtBeat, peer.state === 'snapshot' ? tick - peer.snapshotAt : 0, peer.fetchId, peer.fetchId === 0 ? 0 : peer.fetchNext, peer.knownIndex, peer.knownTerm,
-    peer.window.count, peer.window.bytes,
-  ]) sink(value);
+    peer.server,
+    PROGRESS.indexOf(peer.state),
+    peer.match,
+    peer.next,
+    peer.probeSent ? 1 : 0,
+    peer.commitSent,
+    tick - peer.heardAt,
+    peer.roundAcked,
+    peer.matchAtBeat,
+    peer.state === 'snapshot' ? tick - peer.snapshotAt : 0,
+    peer.fetchId,
+    peer.fetchId === 0 ? 0 : peer.fetchNext,
+    peer.knownIndex,
+    peer.knownTerm,
+    peer.window.count,
+    peer.window.bytes,
+  ])
+    sink(value);
   const { window } = peer;
   for (let at = 0; at < window.count; at += 1) {
     const slot = (window.head + at) % window.last.length;

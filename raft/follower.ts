@@ -65,8 +65,15 @@ function contradicts(state: State, prevIndex: LogIndex, prevTerm: Term, entries:
 function refuse(state: State, message: AppendRequest): Outcome {
   const hintIndex = greater(state.log.agreesAtMost(message.prevIndex, message.prevTerm), state.commit);
   sendWhenDurable(state, {
-    type: 'appendResponse', from: state.id, to: message.from, term: state.term, accepted: false, matchIndex: 0 as LogIndex,
-    refusedIndex: message.prevIndex, hintIndex, hintTerm: state.log.termAt(hintIndex) ?? (0 as Term),
+    type: 'appendResponse',
+    from: state.id,
+    to: message.from,
+    term: state.term,
+    accepted: false,
+    matchIndex: 0 as LogIndex,
+    refusedIndex: message.prevIndex,
+    hintIndex,
+    hintTerm: state.log.termAt(hintIndex) ?? (0 as Term),
   });
   return ignored('the log does not hold the entry before these');
 }
@@ -75,7 +82,8 @@ export function onHeartbeat(state: State, message: Heartbeat): Outcome {
   const fault = hear(state, message.from);
   if (fault !== null) return ignored(fault);
   // A leader names no more than it knows to be here: this log has lost its tail (trap A6). It must not look well.
-  if (message.commit > state.log.last) return ignored(`the leader knows entry ${message.commit} to be here, but the log ends at ${state.log.last}: its tail is lost`);
+  if (message.commit > state.log.last)
+    return ignored(`the leader knows entry ${message.commit} to be here, but the log ends at ${state.log.last}: its tail is lost`);
   followCommit(state, message.commit, state.log.last);
   sendWhenDurable(state, { type: 'heartbeatResponse', from: state.id, to: message.from, term: state.term, round: message.round });
   return OK;

@@ -7,7 +7,15 @@ export * from './effects.js';
 export * from './raft-types.js';
 export { Raft } from './raft.js';
 export {
-  CODEC_VERSION, DecodeError, type DecodeErrorCode, decodeConfiguration, decodeEntry, decodeMessage, encodeConfiguration, encodeEntry, encodeMessage,
+  CODEC_VERSION,
+  DecodeError,
+  type DecodeErrorCode,
+  decodeConfiguration,
+  decodeEntry,
+  decodeMessage,
+  encodeConfiguration,
+  encodeEntry,
+  encodeMessage,
 } from './codec.js';
 export { encodeMessageState } from './encode.js';
 export { InvariantError } from './invariant.js';

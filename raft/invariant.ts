@@ -16,7 +16,11 @@ export class InvariantError extends Error {
 
 /** Crash unless `holds`. The numbers are told in the message. PERF: numbers as arguments, so that a promise kept allocates nothing. */
 export function invariant(holds: boolean, rule: string, a?: number, b?: number, c?: number): asserts holds {
-  if (!holds) throw new InvariantError(rule, [a, b, c].filter((value) => value !== undefined));
+  if (!holds)
+    throw new InvariantError(
+      rule,
+      [a, b, c].filter((value) => value !== undefined),
+    );
 }
 
 /** Ends an exhaustive switch: a new variant does not compile until it is thought of. */

@@ -13,14 +13,25 @@ import type { Lane, State } from './state.js';
 
 export function newLane(durableIndex: LogIndex, commitWritten: LogIndex): Lane {
   return {
-    nextSeq: 1 as WriteSeq, persistedSeq: 0 as WriteSeq, hardSeq: 0 as WriteSeq, dirty: false, hardDirty: false, truncateFrom: null, entries: [],
-    snapshot: null, commitWritten, durableIndex, issued: [], held: [],
+    nextSeq: 1 as WriteSeq,
+    persistedSeq: 0 as WriteSeq,
+    hardSeq: 0 as WriteSeq,
+    dirty: false,
+    hardDirty: false,
+    truncateFrom: null,
+    entries: [],
+    snapshot: null,
+    commitWritten,
+    durableIndex,
+    issued: [],
+    held: [],
   };
 }
 
 export function cloneLane(lane: Lane): Lane {
   return {
-    ...lane, entries: lane.entries.slice(),
+    ...lane,
+    entries: lane.entries.slice(),
     issued: lane.issued.map((order) => ({ seq: order.seq, last: order.last, tick: order.tick })),
     held: lane.held.map((held) => ({ seq: held.seq, message: held.message })),
   };
@@ -125,8 +136,15 @@ export function sendWhenDurable(state: State, message: Message): void {
 export function acknowledge(state: State, to: ServerId, match: LogIndex): void {
   const { lane } = state;
   const message: AppendResponse = {
-    type: 'appendResponse', from: state.id, to, term: state.term, accepted: true, matchIndex: match, refusedIndex: 0 as LogIndex,
-    hintIndex: 0 as LogIndex, hintTerm: 0 as Term,
+    type: 'appendResponse',
+    from: state.id,
+    to,
+    term: state.term,
+    accepted: true,
+    matchIndex: match,
+    refusedIndex: 0 as LogIndex,
+    hintIndex: 0 as LogIndex,
+    hintTerm: 0 as Term,
   };
   if (match <= lane.durableIndex && hardStateDurable(lane) && state.installing === null) {
     state.outbox.push(message);
@@ -135,8 +153,14 @@ export function acknowledge(state: State, to: ServerId, match: LogIndex): void {
   const seq = newestSeq(lane);
   const newest = lane.held[lane.held.length - 1];
   // One write, one answer: several appends that one order holds are acknowledged together.
-  if (newest !== undefined && newest.seq === seq && newest.message.type === 'appendResponse' && newest.message.accepted
-    && newest.message.to === to && newest.message.term === message.term) {
+  if (
+    newest !== undefined &&
+    newest.seq === seq &&
+    newest.message.type === 'appendResponse' &&
+    newest.message.accepted &&
+    newest.message.to === to &&
+    newest.message.term === message.term
+  ) {
     if (newest.message.matchIndex < match) newest.message = message;
     return;
   }
@@ -153,4 +177,3 @@ function hold(lane: Lane, seq: WriteSeq, message: Message): void {
 
 /** Ticks since the oldest unfinished order was issued; 0 with none (trap A22). */
 export const oldestWriteTicks = (state: State): number => (state.lane.issued.length === 0 ? 0 : state.tick - (state.lane.issued[0] as { tick: number }).tick);
-

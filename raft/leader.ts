@@ -170,7 +170,8 @@ export function onPeerFetched(state: State, peer: Progress, entries: readonly En
   }
   const before = plus(peer.next, -1);
   const beforeTerm = termBefore(state, peer, before);
-  if (beforeTerm === null || !follows(rest, before, beforeTerm, state.term) || plus(before, rest.length) > state.log.last) return ignored('these are not the entries asked for');
+  if (beforeTerm === null || !follows(rest, before, beforeTerm, state.term) || plus(before, rest.length) > state.log.last)
+    return ignored('these are not the entries asked for');
   if (rest.length === 0 || (peer.state === 'probe' && peer.probeSent)) return OK;
   sendAppend(state, peer, before, beforeTerm, rest);
   track(state, peer, rest);

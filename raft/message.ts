@@ -8,10 +8,25 @@ interface Envelope {
   readonly term: Term;
 }
 
-export interface PreVoteRequest extends Envelope { readonly type: 'preVoteRequest'; readonly lastIndex: LogIndex; readonly lastTerm: Term }
-export interface PreVoteResponse extends Envelope { readonly type: 'preVoteResponse'; readonly granted: boolean }
-export interface VoteRequest extends Envelope { readonly type: 'voteRequest'; readonly lastIndex: LogIndex; readonly lastTerm: Term; readonly transfer: boolean }
-export interface VoteResponse extends Envelope { readonly type: 'voteResponse'; readonly granted: boolean }
+export interface PreVoteRequest extends Envelope {
+  readonly type: 'preVoteRequest';
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+}
+export interface PreVoteResponse extends Envelope {
+  readonly type: 'preVoteResponse';
+  readonly granted: boolean;
+}
+export interface VoteRequest extends Envelope {
+  readonly type: 'voteRequest';
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+  readonly transfer: boolean;
+}
+export interface VoteResponse extends Envelope {
+  readonly type: 'voteResponse';
+  readonly granted: boolean;
+}
 
 export interface AppendRequest extends Envelope {
   readonly type: 'appendRequest';
@@ -31,8 +46,15 @@ export interface AppendResponse extends Envelope {
   readonly hintTerm: Term;
 }
 /** `round` is the leader's own read/quorum round number, never a client's (trap A45). */
-export interface Heartbeat extends Envelope { readonly type: 'heartbeat'; readonly commit: LogIndex; readonly round: number }
-export interface HeartbeatResponse extends Envelope { readonly type: 'heartbeatResponse'; readonly round: number }
+export interface Heartbeat extends Envelope {
+  readonly type: 'heartbeat';
+  readonly commit: LogIndex;
+  readonly round: number;
+}
+export interface HeartbeatResponse extends Envelope {
+  readonly type: 'heartbeatResponse';
+  readonly round: number;
+}
 
 /**
  * "The whole state at `snapshot` is staged durably beside yours: make it live." No core sends this. The leader's core names the peer in
@@ -40,14 +62,37 @@ export interface HeartbeatResponse extends Envelope { readonly type: 'heartbeatR
  * core when everything is staged, with `from` and `term` as they stood in the leader's effect. The core then orders the flip, and its answer
  * (an AppendResponse) leaves when that is durable.
  */
-export interface InstallSnapshot extends Envelope { readonly type: 'installSnapshot'; readonly snapshot: SnapshotMeta }
+export interface InstallSnapshot extends Envelope {
+  readonly type: 'installSnapshot';
+  readonly snapshot: SnapshotMeta;
+}
 
-export interface TimeoutNow extends Envelope { readonly type: 'timeoutNow' }
+export interface TimeoutNow extends Envelope {
+  readonly type: 'timeoutNow';
+}
 /** A follower asks the leader for a read index on behalf of its own readers; `context` is the follower's own counter. */
-export interface ReadIndexRequest extends Envelope { readonly type: 'readIndexRequest'; readonly context: number }
+export interface ReadIndexRequest extends Envelope {
+  readonly type: 'readIndexRequest';
+  readonly context: number;
+}
 /** `index` 0 and granted false: not the leader, or no commit in this term yet. */
-export interface ReadIndexResponse extends Envelope { readonly type: 'readIndexResponse'; readonly context: number; readonly granted: boolean; readonly index: LogIndex }
+export interface ReadIndexResponse extends Envelope {
+  readonly type: 'readIndexResponse';
+  readonly context: number;
+  readonly granted: boolean;
+  readonly index: LogIndex;
+}
 
 export type Message =
-  | PreVoteRequest | PreVoteResponse | VoteRequest | VoteResponse | AppendRequest | AppendResponse | Heartbeat | HeartbeatResponse
-  | InstallSnapshot | TimeoutNow | ReadIndexRequest | ReadIndexResponse;
+  | PreVoteRequest
+  | PreVoteResponse
+  | VoteRequest
+  | VoteResponse
+  | AppendRequest
+  | AppendResponse
+  | Heartbeat
+  | HeartbeatResponse
+  | InstallSnapshot
+  | TimeoutNow
+  | ReadIndexRequest
+  | ReadIndexResponse;

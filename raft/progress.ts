@@ -45,8 +45,20 @@ export interface Window {
 
 export function newProgress(server: ServerId, next: LogIndex, tick: number): Progress {
   return {
-    server, state: 'probe', match: NO_INDEX, next, probeSent: false, commitSent: NO_INDEX, heardAt: tick, roundAcked: 0, matchAtBeat: NO_INDEX,
-    snapshotAt: 0, fetchId: 0, fetchNext: NO_INDEX, knownIndex: NO_INDEX, knownTerm: 0 as Term,
+    server,
+    state: 'probe',
+    match: NO_INDEX,
+    next,
+    probeSent: false,
+    commitSent: NO_INDEX,
+    heardAt: tick,
+    roundAcked: 0,
+    matchAtBeat: NO_INDEX,
+    snapshotAt: 0,
+    fetchId: 0,
+    fetchNext: NO_INDEX,
+    knownIndex: NO_INDEX,
+    knownTerm: 0 as Term,
     window: { last: [], cost: [], head: 0, count: 0, bytes: 0 },
   };
 }

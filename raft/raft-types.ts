@@ -21,8 +21,15 @@ export interface RaftOptions {
 }
 
 export const DEFAULT_OPTIONS: RaftOptions = {
-  electionTicks: 10, heartbeatTicks: 2, inflightCountMax: 64, inflightBytesMax: 8 << 20, appendBytesMax: 1 << 20,
-  uncommittedCountMax: 8192, uncommittedBytesMax: 64 << 20, tailBytesMax: 32 << 20, applyBytesMax: 4 << 20,
+  electionTicks: 10,
+  heartbeatTicks: 2,
+  inflightCountMax: 64,
+  inflightBytesMax: 8 << 20,
+  appendBytesMax: 1 << 20,
+  uncommittedCountMax: 8192,
+  uncommittedBytesMax: 64 << 20,
+  tailBytesMax: 32 << 20,
+  applyBytesMax: 4 << 20,
 };
 
 /** Where a core starts from: what its storage recovered. On first boot: snapshot {index 0, term 0, the bootstrap configuration}, no entries. */
@@ -58,8 +65,13 @@ export interface Status {
   readonly halted: boolean;
   /** Leader only, else empty. */
   readonly progress: readonly {
-    readonly server: ServerId; readonly state: 'probe' | 'replicate' | 'snapshot'; readonly match: LogIndex; readonly next: LogIndex;
-    readonly inflightCount: number; readonly inflightBytes: number; readonly recentlyActive: boolean;
+    readonly server: ServerId;
+    readonly state: 'probe' | 'replicate' | 'snapshot';
+    readonly match: LogIndex;
+    readonly next: LogIndex;
+    readonly inflightCount: number;
+    readonly inflightBytes: number;
+    readonly recentlyActive: boolean;
   }[];
 }
 

@@ -76,13 +76,25 @@ export class Raft {
     return this.#state.log.termAt(index);
   }
 
-  get id(): ServerId { return this.#state.id; }
-  get isLeader(): boolean { return this.#state.role.name === 'leader'; }
-  get term(): Term { return this.#state.term; }
+  get id(): ServerId {
+    return this.#state.id;
+  }
+  get isLeader(): boolean {
+    return this.#state.role.name === 'leader';
+  }
+  get term(): Term {
+    return this.#state.term;
+  }
   /** 0: not known. */
-  get leader(): ServerId { return leaderOf(this.#state); }
-  get commit(): LogIndex { return this.#state.commit; }
-  get lastIndex(): LogIndex { return this.#state.log.last; }
+  get leader(): ServerId {
+    return leaderOf(this.#state);
+  }
+  get commit(): LogIndex {
+    return this.#state.commit;
+  }
+  get lastIndex(): LogIndex {
+    return this.#state.log.last;
+  }
   /** It leads, and an entry of its own term is committed: it knows everything that was committed before. */
   get hasCommitInTerm(): boolean {
     const { role, commit } = this.#state;
@@ -91,7 +103,8 @@ export class Raft {
 
   /** Trap A52. */
   #enter(): void {
-    if (this.#entered) throw new Error('raft: called from within its own call, or after a call has thrown. Step it from the loop only, and never go on after an error');
+    if (this.#entered)
+      throw new Error('raft: called from within its own call, or after a call has thrown. Step it from the loop only, and never go on after an error');
     this.#entered = true;
   }
 }
@@ -187,7 +200,15 @@ function onStale(state: State, message: Message): Outcome {
   } else if (message.type === 'appendRequest' || message.type === 'installSnapshot') {
     const refusedIndex = message.type === 'appendRequest' ? message.prevIndex : message.snapshot.index;
     sendWhenDurable(state, {
-      type: 'appendResponse', from: id, to, term, accepted: false, matchIndex: 0 as LogIndex, refusedIndex, hintIndex: 0 as LogIndex, hintTerm: 0 as Term,
+      type: 'appendResponse',
+      from: id,
+      to,
+      term,
+      accepted: false,
+      matchIndex: 0 as LogIndex,
+      refusedIndex,
+      hintIndex: 0 as LogIndex,
+      hintTerm: 0 as Term,
     });
   }
   return ignored('its term is old');
@@ -227,7 +248,7 @@ function onCompacted(state: State, meta: SnapshotMeta): Outcome {
   if (meta.index <= log.baseIndex) return ignored('compacted further already');
   invariant(meta.index <= state.applied && state.installing === null, 'only what is applied is compacted: compacted, applied', meta.index, state.applied);
   const known = log.termAt(meta.index);
-  invariant(known === null || known === meta.term, 'the snapshot carries the term of its entry: index, its term, the log\'s', meta.index, meta.term, known ?? 0);
+  invariant(known === null || known === meta.term, "the snapshot carries the term of its entry: index, its term, the log's", meta.index, meta.term, known ?? 0);
   log.compact(meta);
   return OK;
 }
@@ -252,8 +273,15 @@ function fill(state: State, effects: Effects): boolean {
   move(state.rejected, effects.rejected);
   move(state.snapshots, effects.snapshots);
   state.log.trim(lesser(state.handed, state.lane.durableIndex), state.options.tailBytesMax);
-  return order !== null || effects.send.length > 0 || effects.apply.length > 0 || effects.reads.length > 0 || effects.fetch.length > 0
-    || effects.rejected.length > 0 || effects.snapshots.length > 0;
+  return (
+    order !== null ||
+    effects.send.length > 0 ||
+    effects.apply.length > 0 ||
+    effects.reads.length > 0 ||
+    effects.fetch.length > 0 ||
+    effects.rejected.length > 0 ||
+    effects.snapshots.length > 0
+  );
 }
 
 function move<Item>(from: Item[], to: Item[]): void {

@@ -40,7 +40,12 @@ export function becomeCandidate(state: State): void {
 /** The caller has counted a quorum. */
 export function becomeLeader(state: State): Leader {
   invariant(state.role.name === 'candidate', 'only a candidate becomes leader: term', state.term);
-  invariant(state.vote === state.id && hardStateDurable(state.lane), 'who leads a term has a durable vote for itself in it (trap A0): term, vote', state.term, state.vote);
+  invariant(
+    state.vote === state.id && hardStateDurable(state.lane),
+    'who leads a term has a durable vote for itself in it (trap A0): term, vote',
+    state.term,
+    state.vote,
+  );
   invariant(isVoter(state.configuration, state.id), 'only a voter leads: term', state.term);
   const { log } = state;
   const next = plus(log.last, 1);
@@ -48,7 +53,9 @@ export function becomeLeader(state: State): Leader {
   for (let index = plus(state.commit, 1); index < next; index = plus(index, 1)) {
     uncommittedBytes += entryCost(log.entryAt(index));
   }
-  const peers = members(state.configuration).filter((server) => server !== state.id).map((server) => newProgress(server, next, state.tick));
+  const peers = members(state.configuration)
+    .filter((server) => server !== state.id)
+    .map((server) => newProgress(server, next, state.tick));
   const role: Leader = { name: 'leader', peers, first: next, uncommittedBytes, round: 0, beatAt: state.tick, reads: [] };
   (state as Mutable).role = role;
   return role;

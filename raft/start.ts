@@ -14,10 +14,34 @@ export function newState(init: RaftInit, options: RaftOptions): State {
   const log = new Log(snapshot.index, snapshot.term, init.lastIndex, init.lastTerm, init.tail);
   const commit = greater(greater(hardState.commit, init.applied), snapshot.index);
   const state: State = {
-    id: init.id, options, configuration: snapshot.configuration, term: hardState.term, vote: hardState.vote,
-    role: { name: 'follower', leader: NO_SERVER, reads: [] }, log, lane: newLane(init.lastIndex, hardState.commit), commit, applied: init.applied,
-    handed: init.applied, installing: null, tick: 0, timerAt: 0, timerTicks: 0, random: firstWord(init.seed, init.id), proposed: [], fetchNext: 1,
-    applyFetch: 0, applyReady: [], gapFetch: 0, forward: 0, halted: false, outbox: [], grants: [], fetches: [], rejected: [], snapshots: [],
+    id: init.id,
+    options,
+    configuration: snapshot.configuration,
+    term: hardState.term,
+    vote: hardState.vote,
+    role: { name: 'follower', leader: NO_SERVER, reads: [] },
+    log,
+    lane: newLane(init.lastIndex, hardState.commit),
+    commit,
+    applied: init.applied,
+    handed: init.applied,
+    installing: null,
+    tick: 0,
+    timerAt: 0,
+    timerTicks: 0,
+    random: firstWord(init.seed, init.id),
+    proposed: [],
+    fetchNext: 1,
+    applyFetch: 0,
+    applyReady: [],
+    gapFetch: 0,
+    forward: 0,
+    halted: false,
+    outbox: [],
+    grants: [],
+    fetches: [],
+    rejected: [],
+    snapshots: [],
   };
   state.timerTicks = drawTimer(state);
   state.forward = draw(state) * 2 ** 20;
@@ -28,9 +52,15 @@ export function newState(init: RaftInit, options: RaftOptions): State {
 
 export function cloneState(state: State): State {
   return {
-    ...state, role: cloneRole(state.role), log: state.log.clone(), lane: cloneLane(state.lane),
+    ...state,
+    role: cloneRole(state.role),
+    log: state.log.clone(),
+    lane: cloneLane(state.lane),
     proposed: state.proposed.map((range) => ({ term: range.term, first: range.first, last: range.last })),
-    outbox: state.outbox.slice(), grants: state.grants.slice(), fetches: state.fetches.slice(), rejected: state.rejected.slice(),
+    outbox: state.outbox.slice(),
+    grants: state.grants.slice(),
+    fetches: state.fetches.slice(),
+    rejected: state.rejected.slice(),
     snapshots: state.snapshots.slice(),
   };
 }
@@ -45,8 +75,13 @@ function cloneRole(role: Role): Role {
       return { name: 'candidate', yes: role.yes.slice(), no: role.no.slice() };
     case 'leader':
       return {
-        name: 'leader', peers: role.peers.map(cloneProgress), first: role.first, uncommittedBytes: role.uncommittedBytes, round: role.round,
-        beatAt: role.beatAt, reads: role.reads.map((read) => ({ ...read })),
+        name: 'leader',
+        peers: role.peers.map(cloneProgress),
+        first: role.first,
+        uncommittedBytes: role.uncommittedBytes,
+        round: role.round,
+        beatAt: role.beatAt,
+        reads: role.reads.map((read) => ({ ...read })),
       };
   }
 }

@@ -10,9 +10,19 @@ import type { RaftOptions } from './raft-types.js';
 export const NUMBER_MAX = 2 ** 52;
 
 /** A read of this server's own that the leader was asked for, or will be with the next drain. `forward` 0: not asked yet. */
-export interface ForwardedRead { readonly context: number; forward: number; readonly deadline: number }
+export interface ForwardedRead {
+  readonly context: number;
+  forward: number;
+  readonly deadline: number;
+}
 /** A read that waits on the leader: `from` is the asking server (itself, or a follower, whose number `context` then is). `round` 0: none yet. */
-export interface LeaderRead { readonly context: number; readonly from: ServerId; readonly deadline: number; round: number; index: LogIndex }
+export interface LeaderRead {
+  readonly context: number;
+  readonly from: ServerId;
+  readonly deadline: number;
+  round: number;
+  index: LogIndex;
+}
 
 export interface Follower {
   readonly name: 'follower';
@@ -21,9 +31,17 @@ export interface Follower {
   readonly reads: ForwardedRead[];
 }
 /** Asks whether it could win an election, before it raises its term (thesis 9.6). */
-export interface PreCandidate { readonly name: 'preCandidate'; readonly yes: ServerId[]; readonly no: ServerId[] }
+export interface PreCandidate {
+  readonly name: 'preCandidate';
+  readonly yes: ServerId[];
+  readonly no: ServerId[];
+}
 /** `yes` holds others' votes only; its own counts when it is durable (rule 3). */
-export interface Candidate { readonly name: 'candidate'; readonly yes: ServerId[]; readonly no: ServerId[] }
+export interface Candidate {
+  readonly name: 'candidate';
+  readonly yes: ServerId[];
+  readonly no: ServerId[];
+}
 export interface Leader {
   readonly name: 'leader';
   /** Everyone else, by id. */
@@ -41,7 +59,11 @@ export interface Leader {
 export type Role = Follower | PreCandidate | Candidate | Leader;
 
 /** Entries proposed here that have neither been handed out nor rejected: first .. last, all of `term`. */
-export interface ProposedRange { readonly term: Term; readonly first: LogIndex; last: LogIndex }
+export interface ProposedRange {
+  readonly term: Term;
+  readonly first: LogIndex;
+  last: LogIndex;
+}
 
 /** What must become durable, and what waits for it: see lane.ts. */
 export interface Lane {
@@ -109,8 +131,7 @@ export interface State {
 }
 
 /** The leader of this term as far as this server knows. */
-export const leaderOf = (state: State): ServerId =>
-  state.role.name === 'leader' ? state.id : state.role.name === 'follower' ? state.role.leader : NO_SERVER;
+export const leaderOf = (state: State): ServerId => (state.role.name === 'leader' ? state.id : state.role.name === 'follower' ? state.role.leader : NO_SERVER);
 
 /** Asks the shell for entries [from, to) of its storage. All of them are durable. */
 export function fetch(state: State, from: LogIndex, to: LogIndex, bytesMax: number): number {

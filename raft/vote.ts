@@ -12,8 +12,8 @@ export const isUpToDate = (state: State, lastIndex: LogIndex, lastTerm: Term): b
 
 /** Was a leader of this term heard within the shortest election timeout? Then nobody needs another (paper section 6, end; thesis 4.2.3). */
 export const inLease = (state: State): boolean =>
-  state.role.name === 'leader'
-  || (state.role.name === 'follower' && state.role.leader !== NO_SERVER && state.tick - state.timerAt < state.options.electionTicks);
+  state.role.name === 'leader' ||
+  (state.role.name === 'follower' && state.role.leader !== NO_SERVER && state.tick - state.timerAt < state.options.electionTicks);
 
 /** Changes nothing here, whatever the answer. The answer carries the own term, so that a candidate from the past finds back (trap A16). */
 export function onPreVoteRequest(state: State, message: PreVoteRequest): Outcome {
@@ -37,5 +37,5 @@ export function onVoteRequest(state: State, message: VoteRequest): Outcome {
 
 function refuse(state: State, message: VoteRequest): Outcome {
   sendWhenDurable(state, { type: 'voteResponse', from: state.id, to: message.from, term: state.term, granted: false });
-  return ignored('the vote is given, or the candidate\'s log is older');
+  return ignored("the vote is given, or the candidate's log is older");
 }

@@ -343,7 +343,7 @@ export class Network {
   elect(deadlineTicks = 200): Server {
     for (let at = 0; at <= deadlineTicks; at += 1) {
       const leader = this.leader();
-      if (leader !== null && leader.raft.hasCommitInTerm) return leader;
+      if (leader?.raft.hasCommitInTerm === true) return leader;
       if (at < deadlineTicks) this.tick();
     }
     throw new Error(

@@ -86,8 +86,9 @@ function run(seed: number, count: number, steps: number): Story {
     } else {
       net.restart(id, random.below(6));
     }
-    if (net.wire.length > 300)
-      net.wire.splice(0, 150).forEach((lost) => lost.type === 'state' && net.step(lost.from, { type: 'snapshotSent', to: lost.to, ok: false }));
+    if (net.wire.length > 300) {
+      for (const lost of net.wire.splice(0, 150)) if (lost.type === 'state') net.step(lost.from, { type: 'snapshotSent', to: lost.to, ok: false });
+    }
     for (const one of net.servers) if (one.up && one.raft.isLeader) terms.add(one.raft.term);
   }
   // Peace: everybody comes back, and the cluster must find itself (liveness).

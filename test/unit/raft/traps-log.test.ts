@@ -240,7 +240,7 @@ t.test('A31 a compacted index is no conflict', (t) => {
 });
 
 t.test('A32 what is applied is exactly 1 .. commit, with any size of page, memory or restart', (t) => {
-  for (const applyBytesMax of [1, 100, 150, 1000, 1 << 20]) {
+  for (const applyBytesMax of [1, 150, 1 << 20]) {
     for (const tailBytesMax of [1, 300, 1 << 20]) {
       const net = new Network({ count: 3, options: { applyBytesMax, tailBytesMax, appendBytesMax: 300 } });
       const leader = net.elect();
@@ -546,7 +546,7 @@ t.test('A53 the same events give the same effects, byte for byte; a clone goes t
 
 t.test('step is total: whatever peers send, there is a code and no throw', (t) => {
   const big = [0, 1, 2, 3, 4, 5, 2 ** 31, 2 ** 52, 2 ** 52 + 1, Number.MAX_SAFE_INTEGER];
-  for (let seed = 1; seed <= 300; seed += 1) {
+  for (let seed = 1; seed <= 100; seed += 1) {
     const random = new Prng(seed);
     const pick = (): number => (random.chance(80) ? random.below(6) : (big[random.below(big.length)] as number));
     const solo = seed % 3 === 0 ? Solo.leading({ eager: true }) : new Solo({ log: [1, 1, 2], commit: seed % 4, eager: true });
@@ -594,7 +594,7 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
       if (random.chance(5)) solo.step({ type: 'campaign' });
     }
   }
-  t.pass('60000 messages');
+  t.pass('20000 messages');
   t.end();
 });
 

@@ -1,14 +1,12 @@
 import type { Outcome } from './event.js';
-import type { ServerId } from './ids.js';
+import { NO_SERVER, nextTerm, type ServerId } from './ids.js';
 import { hardStateDurable, oldestWriteTicks, sendWhenDurable } from './lane.js';
 import { isLost, isQuorum, isVoter, members } from './membership.js';
-import { nextTerm, NO_SERVER } from './ids.js';
 import type { PreVoteResponse, VoteResponse } from './message.js';
 import { takeLeadership } from './leader.js';
 import { ignored, OK } from './outcome.js';
 import { becomeCandidate, becomeFollower, becomePreCandidate } from './roles.js';
-import type { State } from './state.js';
-import { NUMBER_MAX } from './state.js';
+import { NUMBER_MAX, type State } from './state.js';
 
 /** Starts an election with its first phase: would a quorum vote for this server (thesis 9.6)? */
 export function campaign(state: State): Outcome {

@@ -472,6 +472,22 @@ t.test('7 a snapshot that says nothing new is refused', (t) => {
   t.end();
 });
 
+t.test('7 one snapshot at a time: a second is refused until the first is durable', (t) => {
+  const solo = new Solo();
+  const snapshot = (index: number): unknown => ({ index: ix(index), term: tm(1), configuration: voters(3) });
+  t.equal(solo.hear(2, { type: 'installSnapshot', term: 2, snapshot: snapshot(5) }).code, 'ok');
+  t.match(solo.hear(2, { type: 'installSnapshot', term: 2, snapshot: snapshot(9) }), { code: 'ignored', reason: /another snapshot/ });
+  t.equal(solo.step({ type: 'campaign' }).code, 'ignored');
+  solo.persist();
+  t.equal(solo.hear(2, { type: 'installSnapshot', term: 2, snapshot: snapshot(9) }).code, 'ok');
+  solo.persist();
+  t.same(
+    solo.take('appendResponse').map((message) => message.matchIndex),
+    [5, 9],
+  );
+  t.end();
+});
+
 t.test('8 a new leader commits a noop of its term', (t) => {
   const solo = new Solo({ eager: true });
   solo.step({ type: 'campaign' });

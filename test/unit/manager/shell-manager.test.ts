@@ -1,0 +1,172 @@
+/** Whole managers on real sockets and real directories, in one process. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { createHttpCall } from '../../../src/client/http-call.js';
+import { silentLogger } from '../../../src/logger.js';
+import { type RunningManager, startManager } from '../../../src/manager/manager.js';
+import { type ManagerOptions, managerConfig } from '../../../src/manager/options.js';
+import { PlainHistogram } from '../../../src/manager/metrics.js';
+import type { CallPort } from '../../../src/protocol/call.js';
+import type { SubmitResult, TaskRequest } from '../../../src/protocol/schemas.js';
+import { StorageError } from '../../../storage/storage.js';
+import { freePort, until } from './shell-kit.js';
+
+const tasks = (tag: string, count: number, input = ''): TaskRequest[] => Array.from({ length: count }, (_, at) => ({ id: `${tag}-${at}`, run: { type: 'handler', name: 'noop', input } }));
+const NO = { params: {}, query: {}, body: null } as const;
+
+class Trio {
+  readonly running = new Map<number, RunningManager>();
+  readonly call: CallPort = createHttpCall();
+  readonly #options: ManagerOptions;
+  readonly #directory: string;
+
+  constructor(directory: string, member: string[], options: ManagerOptions) {
+    this.#directory = directory;
+    this.#options = { cluster: 'trio', member, ...options };
+  }
+
+  static async make(count: number, options: ManagerOptions = {}): Promise<Trio> {
+    const member: string[] = [];
+    for (let id = 1; id <= count; id += 1) member.push(`${id}=127.0.0.1:${await freePort()},http://127.0.0.1:${await freePort()}`);
+    const trio = new Trio(await mkdtemp(join(tmpdir(), 'quorate-shell-')), member, options);
+    for (let id = 1; id <= count; id += 1) await trio.start(id);
+    await until(() => trio.leader !== null, 'a leader');
+    return trio;
+  }
+
+  async start(id: number): Promise<RunningManager> {
+    const manager = await startManager(managerConfig({ ...this.#options, id: String(id), data: join(this.#directory, String(id)) }), { logger: silentLogger });
+    this.running.set(id, manager);
+    return manager;
+  }
+
+  async stop(id: number): Promise<void> {
+    const manager = this.running.get(id);
+    this.running.delete(id);
+    await manager?.stop();
+  }
+
+  get leader(): number | null {
+    for (const [id, manager] of this.running) if (manager.replica.leadership !== null) return id;
+    return null;
+  }
+
+  get follower(): number {
+    return [...this.running.keys()].find((id) => id !== this.leader) as number;
+  }
+
+  at(id: number): RunningManager { return this.running.get(id) as RunningManager; }
+
+  async submit(at: number, list: TaskRequest[]): Promise<readonly SubmitResult[]> {
+    const result = await this.call.call(this.at(at).apiAddress, 'submitTasks', { params: {}, query: {}, body: list }, { timeoutMs: 10_000 });
+    if (result.kind !== 'ok') throw new Error(JSON.stringify(result));
+    return (result.answer as { results: SubmitResult[] }).results;
+  }
+
+  async close(): Promise<void> {
+    for (const id of [...this.running.keys()]) await this.stop(id);
+    await this.call.close();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+t.test('three managers: any address serves, one that was away gets the state over the wire, a leader that leaves is replaced', async (t) => {
+  const trio = await Trio.make(3, { logBytesKept: '10000' });
+  const { follower } = trio;
+  const results = await trio.submit(follower, tasks('forwarded', 3));
+  t.ok(results.every((result) => result.error === null && result.state === 'pending'), 'a follower passes writes on');
+  const read = await trio.call.call(trio.at(follower).apiAddress, 'getTask', { params: { id: 'forwarded-2' }, query: {}, body: null }, { timeoutMs: 5000 });
+  t.match(read, { kind: 'ok', answer: { id: 'forwarded-2' } }, 'and answers reads itself, its own writes included');
+  const where = await trio.call.call(trio.at(follower).apiAddress, 'getLeader', NO, { timeoutMs: 5000 });
+  t.match(where, { kind: 'ok', answer: { leader: { serverId: trio.leader, address: trio.at(trio.leader as number).apiAddress } } });
+
+  await trio.stop(follower);
+  for (let round = 0; round < 5; round += 1) await trio.submit(trio.leader as number, tasks(`away${round}`, 200, 'x'.repeat(200)));
+  await until(() => trio.at(trio.leader as number).replica.status().firstIndex > 5, 'the log is compacted beyond what the absent one has');
+  const back = await trio.start(follower);
+  await until(() => back.replica.state.tasks.size === 1003, 'it has caught up');
+  t.equal(back.replica.stats.snapshots.installed, 1, 'by a snapshot over its own connection');
+
+  const old = trio.leader as number;
+  await trio.stop(old);
+  await until(() => trio.leader !== null && trio.leader !== old, 'another one leads', 5000);
+  await trio.submit(trio.leader as number, tasks('after', 2));
+  t.equal(trio.at(trio.leader as number).replica.state.tasks.size, 1005, 'nothing was lost');
+  const text = await (await fetch(`${trio.at(trio.leader as number).apiAddress}/metrics`)).text();
+  t.match(text, /quorate_peers_linked 1\n/);
+  t.match(text, /quorate_peer_messages_total\{direction="received"\} [1-9]/);
+
+  const last = trio.leader as number;
+  await trio.stop(trio.follower);
+  await until(async () => (await fetch(`${trio.at(last).apiAddress}/readyz`)).status === 503, 'alone it is not ready, and says so');
+  t.equal((await fetch(`${trio.at(last).apiAddress}/healthz`)).status, 200);
+  t.match(await trio.call.call(trio.at(last).apiAddress, 'submitTasks', { params: {}, query: {}, body: tasks('none', 1) }, { timeoutMs: 10_000 }), { kind: 'refused', problem: { code: 'noLeader', status: 503 } });
+  await trio.close();
+});
+
+t.test('/metrics can be read by Prometheus: one family each, base units, bounded labels', async (t) => {
+  const trio = await Trio.make(1);
+  await trio.submit(1, tasks('a', 2));
+  const text = await (await fetch(`${trio.at(1).apiAddress}/metrics`)).text();
+  const families = new Map<string, string>();
+  const samples = new Set<string>();
+  let family = '';
+  for (const line of text.split('\n').filter((each) => each !== '')) {
+    const type = /^# TYPE (\S+) (counter|gauge|histogram)$/.exec(line);
+    if (type !== null) {
+      t.notOk(families.has(type[1] as string), `${type[1]} is there once`);
+      family = type[1] as string;
+      families.set(family, type[2] as string);
+    } else if (!line.startsWith('# HELP ')) {
+      const sample = /^([a-z_]+)(\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})? (-?[\d.e+-]+|\+Inf)$/.exec(line);
+      t.ok(sample !== null && (sample[1] === family || (families.get(family) === 'histogram' && sample[1]?.replace(/_(bucket|sum|count)$/, '') === family)), line);
+      t.notOk(samples.has(`${sample?.[1]}${sample?.[2]}`), `${line}: once`);
+      samples.add(`${sample?.[1]}${sample?.[2]}`);
+    }
+  }
+  for (const [name, type] of families) {
+    t.match(name, /^quorate_[a-z_]+$/);
+    t.equal(name.endsWith('_total'), type === 'counter', `${name}: a counter, and only a counter, ends in _total`);
+    t.notMatch(name, /_(ms|millis|milliseconds|kib|mib)(_|$)/, 'base units');
+  }
+  t.ok(samples.size < 250, `${samples.size} series`);
+  t.match(text, /^quorate_tasks\{state="pending"\} 2$/m);
+  t.match(text, /^quorate_raft_is_leader 1$/m);
+  t.match(text, /^quorate_http_requests_total\{route="submitTasks",class="2xx"\} 1$/m);
+  t.match(text, /^quorate_storage_write_seconds_count [1-9]/m);
+  await trio.close();
+
+  const histogram = new PlainHistogram([1, 2, 5]);
+  for (const value of [0.5, 1, 1.5, 5, 9]) histogram.observe(value);
+  t.same([histogram.counts, histogram.sum, histogram.count], [[2, 1, 1], 17, 5]);
+});
+
+t.test('a disk that fails: the manager stops itself, says why, and acknowledges nothing more', async (t) => {
+  const trio = await Trio.make(1);
+  const manager = trio.at(1);
+  await trio.submit(1, tasks('safe', 1));
+  const broken = new StorageError('storageWriteFailed', 'the disk is gone');
+  manager.replica.storagePort.write = () => Promise.reject(broken);
+  const result = await trio.call.call(manager.apiAddress, 'submitTasks', { params: {}, query: {}, body: tasks('lost', 1) }, { timeoutMs: 5000 });
+  t.not(result.kind, 'ok', 'what cannot be written is not acknowledged');
+  t.equal(await manager.failed, broken);
+  await t.rejects(fetch(`${manager.apiAddress}/healthz`), 'nobody is served any more');
+  await manager.stop();
+
+  await trio.start(1);
+  await until(() => trio.leader === 1, 'started again, on a disk that works');
+  t.ok(trio.at(1).replica.state.tasks.has('safe-0' as never), 'what was acknowledged is there');
+  await trio.close();
+});
+
+t.test('a manager that was stopped leaves nothing behind', async (t) => {
+  const count = (): string[] => process.getActiveResourcesInfo().filter((what) => /TCP|Timeout|FS|Histogram/.test(what)).sort();
+  const before = count();
+  const trio = await Trio.make(3);
+  await trio.submit(trio.follower, tasks('a', 5));
+  await trio.close();
+  await until(() => count().length <= before.length, `no sockets and timers beyond ${before.join(', ')}`);
+  t.pass();
+});

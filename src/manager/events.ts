@@ -64,4 +64,6 @@ export class FinishedWaiters {
 }
 
 /** Who wants to know what happened. Events only wake: who missed one looks at the state. */
-export interface EventSink { event(event: ClusterEvent): void }
+export interface EventSink {
+  event(event: ClusterEvent): void;
+}

@@ -41,16 +41,17 @@ export function createHandlers(options: HandlersOptions): Handlers {
   const submitDeps = { replica, clock, random, taskBytesMax: config.limits.taskBytesMax };
 
   /** Runs it here if this manager leads, else passes the call on to who does, once. */
-  const onLeader = <Name extends Exclude<RouteName, 'watchAssignments'>>(
-    name: Name, local: (input: CallInput<Name>, context: CallContext) => Promise<AnswerOf<Name>>,
-  ) => (input: CallInput<Name>, context: CallContext): Promise<AnswerOf<Name>> =>
-    (replica.isLeader || replica.isStopping ? local(input, context) : forward(options, name, input, context));
+  const onLeader =
+    <Name extends Exclude<RouteName, 'watchAssignments'>>(name: Name, local: (input: CallInput<Name>, context: CallContext) => Promise<AnswerOf<Name>>) =>
+    (input: CallInput<Name>, context: CallContext): Promise<AnswerOf<Name>> =>
+      replica.isLeader || replica.isStopping ? local(input, context) : forward(options, name, input, context);
 
   const fresh = (consistency: 'linearizable' | 'stale' | undefined): Promise<void> | undefined => (consistency === 'stale' ? undefined : replica.read());
 
   /** The leadership, or why not: a new leader has it a round trip after its election. */
   const leadership = (): Leadership => {
-    if (replica.leadership === null) throw replica.isStopping ? new QuorateError('shuttingDown', 'this manager is shutting down; ask another one') : replica.noLeader();
+    if (replica.leadership === null)
+      throw replica.isStopping ? new QuorateError('shuttingDown', 'this manager is shutting down; ask another one') : replica.noLeader();
     return replica.leadership;
   };
 
@@ -77,13 +78,22 @@ export function createHandlers(options: HandlersOptions): Handlers {
   };
 
   return {
-    submitTasks: onLeader('submitTasks', async ({ body }) => (Array.isArray(body) ? { results: await submitMany(submitDeps, body) } : submitOne(submitDeps, body))),
+    submitTasks: onLeader('submitTasks', async ({ body }) =>
+      Array.isArray(body) ? { results: await submitMany(submitDeps, body) } : submitOne(submitDeps, body),
+    ),
 
     listTasks: async ({ query }) => {
       await fresh(query.consistency);
       // The order of a page comes from the disk: what is not there yet is written first. A stale list may miss the last moments.
       if (query.consistency !== 'stale') await replica.flush();
-      const page = await pageOfTasks(replica.storagePort, () => replica.state, replica.finished, taskFilter(query.state, query.nodeId), query.limit ?? PAGE_DEFAULT, query.cursor ?? null);
+      const page = await pageOfTasks(
+        replica.storagePort,
+        () => replica.state,
+        replica.finished,
+        taskFilter(query.state, query.nodeId),
+        query.limit ?? PAGE_DEFAULT,
+        query.cursor ?? null,
+      );
       return { tasks: page.tasks as TaskView[], cursor: page.cursor, revision: replica.state.revision };
     },
 
@@ -132,12 +142,23 @@ export function createHandlers(options: HandlersOptions): Handlers {
     registerNode: onLeader('registerNode', async ({ body }) => {
       const held: Held[] = body.held.map((attempt) => ({ taskId: toTaskId(attempt.taskId), epoch: epoch(attempt.epoch) }));
       const { cpuMillis, memoryMiB, slots } = body.capacity;
-      const command: Command = { type: 'registerNode', nodeId: toNodeId(body.id), labels: body.labels ?? {}, capacity: { cpuMillis, memoryMiB, slots }, incarnation: body.incarnation, held };
+      const command: Command = {
+        type: 'registerNode',
+        nodeId: toNodeId(body.id),
+        labels: body.labels ?? {},
+        capacity: { cpuMillis, memoryMiB, slots },
+        incarnation: body.incarnation,
+        held,
+      };
       const [outcome] = await replica.propose([command], measureJson(body, 4), 'worker');
       if (outcome?.code !== 'registered') throw unexpected(outcome);
       return {
-        id: body.id, session: outcome.session, heartbeatMs: config.timing.workerHeartbeatMs, leaseMs: config.timing.leaseMs,
-        managers: config.members.map(({ api }) => api), keep: outcome.keep.map((attempt) => ({ taskId: attempt.taskId, epoch: attempt.epoch })),
+        id: body.id,
+        session: outcome.session,
+        heartbeatMs: config.timing.workerHeartbeatMs,
+        leaseMs: config.timing.leaseMs,
+        managers: config.members.map(({ api }) => api),
+        keep: outcome.keep.map((attempt) => ({ taskId: attempt.taskId, epoch: attempt.epoch })),
       };
     }),
 
@@ -158,8 +179,11 @@ export function createHandlers(options: HandlersOptions): Handlers {
       const node = sessionOf(params.id, body.session);
       leading.heard(node.id, node.session);
       if (body.items.length === 0) return { verdicts: [], revision: replica.state.revision };
-      const outcomes = await Promise.all(reportPieces(body.items as unknown as readonly ReportItem[], config.limits.taskBytesMax).map(({ items, bytes }) =>
-        replica.propose([{ type: 'report', nodeId: node.id, session: toSession(body.session), items }], bytes, 'worker')));
+      const outcomes = await Promise.all(
+        reportPieces(body.items as unknown as readonly ReportItem[], config.limits.taskBytesMax).map(({ items, bytes }) =>
+          replica.propose([{ type: 'report', nodeId: node.id, session: toSession(body.session), items }], bytes, 'worker'),
+        ),
+      );
       const verdicts: AnswerOf<'reportNode'>['verdicts'] = [];
       let revision = 0;
       for (const [outcome] of outcomes) {
@@ -176,7 +200,8 @@ export function createHandlers(options: HandlersOptions): Handlers {
       if (!replica.isLeader) throw replica.isStopping ? new QuorateError('shuttingDown', 'this manager is shutting down; ask another one') : replica.noLeader();
       if (!replica.leadershipConfirmed) await replica.read();
       const leading = leadership();
-      if (leading.watches.size >= config.limits.watchersMax) throw new QuorateError('overloaded', `${config.limits.watchersMax} nodes are watching already`, 1000);
+      if (leading.watches.size >= config.limits.watchersMax)
+        throw new QuorateError('overloaded', `${config.limits.watchersMax} nodes are watching already`, 1000);
       const node = sessionOf(params.id, query.session);
       const watch = leading.watch(node.id, node.session);
       if (context.signal.aborted) watch.close();
@@ -195,7 +220,10 @@ export function createHandlers(options: HandlersOptions): Handlers {
 
 /** Passes a call on to the leader. A call that was passed on already, or for which no leader is known, is refused. */
 async function forward<Name extends Exclude<RouteName, 'watchAssignments'>>(
-  { replica, config, call }: HandlersOptions, name: Name, input: CallInput<Name>, context: CallContext,
+  { replica, config, call }: HandlersOptions,
+  name: Name,
+  input: CallInput<Name>,
+  context: CallContext,
 ): Promise<AnswerOf<Name>> {
   const { leader } = replica;
   if (context.forwarded || leader === null || leader.serverId === config.serverId) throw replica.noLeader();
@@ -207,8 +235,12 @@ async function forward<Name extends Exclude<RouteName, 'watchAssignments'>>(
       throw new QuorateError(result.problem.code, result.problem.detail, result.problem.retryAfterMs ?? null);
     case 'unreachable':
       // What surely did not arrive, and what changes nothing, may simply be asked again.
-      if (!result.sent || routes[name].method === 'GET') throw new QuorateError('noLeader', `manager ${leader.serverId} leads, but did not answer (${result.reason}); nothing was taken, ask again`, 200);
-      throw new QuorateError('outcomeUnknown', `the write was passed on to manager ${leader.serverId}, which did not answer (${result.reason}); send it again with the same ids`);
+      if (!result.sent || routes[name].method === 'GET')
+        throw new QuorateError('noLeader', `manager ${leader.serverId} leads, but did not answer (${result.reason}); nothing was taken, ask again`, 200);
+      throw new QuorateError(
+        'outcomeUnknown',
+        `the write was passed on to manager ${leader.serverId}, which did not answer (${result.reason}); send it again with the same ids`,
+      );
   }
 }
 
@@ -256,21 +288,38 @@ function clusterView({ replica, config, version }: HandlersOptions): ClusterView
     return { serverId: member.serverId, address: member.api, role, match: progress?.match ?? null, active: progress?.recentlyActive ?? (self ? true : null) };
   });
   const notices = replica.leadership === null ? [] : replica.leadership.notices();
-  if (status.leader === 0) notices.push('This manager knows no leader: an election takes about a second; if it does not end, a majority of the managers is not reachable.');
+  if (status.leader === 0)
+    notices.push('This manager knows no leader: an election takes about a second; if it does not end, a majority of the managers is not reachable.');
   for (const { server, recentlyActive } of status.progress) if (!recentlyActive) notices.push(`Manager ${server} does not answer the leader.`);
   if (state.counts.pending > 0 && nodes.ready === 0) notices.push(`${state.counts.pending} tasks are pending, and no node is ready: start a worker.`);
   return {
-    clusterId: config.clusterId, serverId: config.serverId, role: status.role, term: status.term, leader: status.leader === 0 ? null : status.leader,
-    commit: status.commit, revision: state.revision, managers, tasks: { ...state.counts }, nodes, notices, version,
+    clusterId: config.clusterId,
+    serverId: config.serverId,
+    role: status.role,
+    term: status.term,
+    leader: status.leader === 0 ? null : status.leader,
+    commit: status.commit,
+    revision: state.revision,
+    managers,
+    tasks: { ...state.counts },
+    nodes,
+    notices,
+    version,
   };
 }
 
-const taskNotFound = (id: string | TaskId): QuorateError => new QuorateError('taskNotFound', `there is no task ${id}: it was never submitted, or finished so long ago that it was forgotten`);
-const nodeNotFound = (id: string): QuorateError => new QuorateError('nodeNotFound', `there is no node ${id}: it never registered, or was removed; a worker registers again`);
+const taskNotFound = (id: string | TaskId): QuorateError =>
+  new QuorateError('taskNotFound', `there is no task ${id}: it was never submitted, or finished so long ago that it was forgotten`);
+const nodeNotFound = (id: string): QuorateError =>
+  new QuorateError('nodeNotFound', `there is no node ${id}: it never registered, or was removed; a worker registers again`);
 
 function superseded(id: string, session: number, node: NodeEntry | undefined): QuorateError {
-  if (node?.session === session) return new QuorateError('sessionSuperseded', `node ${id} was declared lost under session ${session}, and its attempts were given away: register again`);
-  return new QuorateError('sessionSuperseded', `session ${session} of node ${id} was replaced by session ${node?.session ?? 0}: register again, or stop if another worker serves this node`);
+  if (node?.session === session)
+    return new QuorateError('sessionSuperseded', `node ${id} was declared lost under session ${session}, and its attempts were given away: register again`);
+  return new QuorateError(
+    'sessionSuperseded',
+    `session ${session} of node ${id} was replaced by session ${node?.session ?? 0}: register again, or stop if another worker serves this node`,
+  );
 }
 
 const unexpected = (outcome: Outcome | undefined): QuorateError => new QuorateError('internal', `unexpected outcome ${JSON.stringify(outcome ?? null)}`);

@@ -8,10 +8,14 @@ export const NOT_A_NUMBER = -2;
  */
 export function measureJson(value: unknown, levels: number): number {
   switch (typeof value) {
-    case 'string': return value.length + 2;
-    case 'number': return Number.isFinite(value) ? 8 : NOT_A_NUMBER;
-    case 'object': break;
-    default: return 5;
+    case 'string':
+      return value.length + 2;
+    case 'number':
+      return Number.isFinite(value) ? 8 : NOT_A_NUMBER;
+    case 'object':
+      break;
+    default:
+      return 5;
   }
   if (value === null) return 4;
   if (levels === 0) return TOO_DEEP;

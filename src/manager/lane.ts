@@ -23,7 +23,15 @@ export interface LaneHost {
   writeFailed(error: unknown): void;
 }
 
-export interface LaneStats { writes: number; writeMs: number; writeMsMax: number; orders: number; entries: number; entryBytes: number; stateChanges: number }
+export interface LaneStats {
+  writes: number;
+  writeMs: number;
+  writeMsMax: number;
+  orders: number;
+  entries: number;
+  entryBytes: number;
+  stateChanges: number;
+}
 
 /**
  * The way to the disk: one synced write under way, and everything that is ordered meanwhile joins the next one (group commit without a

@@ -26,7 +26,14 @@ export interface LeadershipHost {
   proposeInternal(commands: readonly Command[], bytes: number): Promise<Outcome[]>;
 }
 
-export interface LeadershipStats { plans: number; planned: number; ticks: number; nodesLost: number; timeouts: number; forgotten: number }
+export interface LeadershipStats {
+  plans: number;
+  planned: number;
+  ticks: number;
+  nodesLost: number;
+  timeouts: number;
+  forgotten: number;
+}
 
 const PAIRS_MAX = 2048;
 const PAIR_BYTES = 96;
@@ -60,7 +67,15 @@ export class Leadership {
     const nowMs = clock.nowMs();
     this.time = new ClusterClock(clock, state.nowMs);
     this.liveness = new Liveness(livenessOptions(config.timing.leaseMs));
-    this.watches = new Watches({ term, get state() { return host.state; } }, config.timing.workerHeartbeatMs);
+    this.watches = new Watches(
+      {
+        term,
+        get state() {
+          return host.state;
+        },
+      },
+      config.timing.workerHeartbeatMs,
+    );
     this.retention = new Retention(host.storage, { countMax: config.limits.finishedCountMax, ageMs: config.limits.finishedAgeMs });
     for (const node of state.nodes.values()) {
       if (node.state !== 'lost') this.liveness.admit(node.id, node.session, nowMs);
@@ -176,7 +191,9 @@ export class Leadership {
     if (dueMs === null || dueMs > this.time.nowMs()) return;
     this.ticking = true;
     this.stats.ticks += 1;
-    this.internal({ type: 'tick' }, 16, () => { this.ticking = false; });
+    this.internal({ type: 'tick' }, 16, () => {
+      this.ticking = false;
+    });
   }
 
   private tickLiveness(nowMs: number): void {
@@ -184,7 +201,9 @@ export class Leadership {
       this.stats.nodesLost += 1;
       const reason = `not heard for ${this.host.config.timing.leaseMs} ms`;
       this.host.logger.log('warn', 'a node is declared lost', { nodeId, session, reason });
-      this.host.proposeInternal([{ type: 'loseNode', nodeId, session, reason }], 128).catch(() => this.liveness.reprieve(nodeId, session, this.host.clock.nowMs()));
+      this.host
+        .proposeInternal([{ type: 'loseNode', nodeId, session, reason }], 128)
+        .catch(() => this.liveness.reprieve(nodeId, session, this.host.clock.nowMs()));
     }
   }
 
@@ -192,14 +211,19 @@ export class Leadership {
     const due = this.timeouts.due(nowMs, TIMEOUTS_MAX, this.host.state);
     if (due.length === 0) return;
     this.stats.timeouts += due.length;
-    this.host.proposeInternal(due.map(({ taskId, epoch }) => ({ type: 'timeoutAttempt', taskId, epoch })), due.length * 128).catch(() => {
-      // Still running afterwards? Then its time starts anew: late, but it ends.
-      const { state, clock } = this.host;
-      for (const { taskId, epoch } of due) {
-        const task = state.tasks.get(taskId);
-        if (task !== undefined && task.epoch === epoch) this.timeouts.add(taskId, epoch, 1, 0, clock.nowMs(), state);
-      }
-    });
+    this.host
+      .proposeInternal(
+        due.map(({ taskId, epoch }) => ({ type: 'timeoutAttempt', taskId, epoch })),
+        due.length * 128,
+      )
+      .catch(() => {
+        // Still running afterwards? Then its time starts anew: late, but it ends.
+        const { state, clock } = this.host;
+        for (const { taskId, epoch } of due) {
+          const task = state.tasks.get(taskId);
+          if (task !== undefined && task.epoch === epoch) this.timeouts.add(taskId, epoch, 1, 0, clock.nowMs(), state);
+        }
+      });
   }
 
   private tickRetention(nowMs: number): void {
@@ -227,7 +251,10 @@ export class Leadership {
       done(outcome);
       this.place();
     };
-    this.host.proposeInternal([command], bytes).then((outcomes) => finish(outcomes[0] ?? null), () => finish(null));
+    this.host.proposeInternal([command], bytes).then(
+      (outcomes) => finish(outcomes[0] ?? null),
+      () => finish(null),
+    );
   }
 }
 

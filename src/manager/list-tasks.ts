@@ -7,7 +7,10 @@ import { pageOfTasks as placedTasks, type TaskFilter } from '../cluster/pages.js
 import { findTask, type TaskView, taskView } from '../cluster/views.js';
 import { QuorateError } from '../protocol/errors.js';
 
-export interface TaskPage { readonly tasks: TaskView[]; readonly cursor: string | null }
+export interface TaskPage {
+  readonly tasks: TaskView[];
+  readonly cursor: string | null;
+}
 
 /** Records one page looks at, at most: a rare filter gives short pages with a cursor, never a long silence. */
 const LOOKED_AT_MAX = 4000;
@@ -21,7 +24,14 @@ const ALIVE_END = `${ALIVE_PREFIX.slice(0, -1)}${String.fromCharCode(ALIVE_PREFI
  *
  * A cursor is `a:<id>` (alive ones after it) or `f:<key>` (finished ones before it).
  */
-export async function pageOfTasks(storage: Storage, live: () => ClusterState, finished: FinishedLookup, filter: TaskFilter, limit: number, cursor: string | null): Promise<TaskPage> {
+export async function pageOfTasks(
+  storage: Storage,
+  live: () => ClusterState,
+  finished: FinishedLookup,
+  filter: TaskFilter,
+  limit: number,
+  cursor: string | null,
+): Promise<TaskPage> {
   const position = parseCursor(cursor);
   const page = new Page(filter, limit);
   const wantsAlive = filter.state === null || !FINISHED.has(filter.state);

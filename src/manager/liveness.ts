@@ -7,7 +7,10 @@ export interface LivenessOptions {
   readonly brakeMs: number;
 }
 
-interface Lease { readonly session: Session; heardMs: number }
+interface Lease {
+  readonly session: Session;
+  heardMs: number;
+}
 
 /** The brake needs at least so many silent nodes: two machines that die together are an ordinary accident. */
 const BRAKE_NODES_MIN = 3;

@@ -2,7 +2,11 @@ import type { Entry, SnapshotMeta } from '../../raft/entry.js';
 import type { LogIndex, Term } from '../../raft/ids.js';
 import { Fifo } from './fifo.js';
 
-interface Mark { readonly index: LogIndex; readonly term: Term; readonly bytes: number }
+interface Mark {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly bytes: number;
+}
 
 /** What an entry costs on disk beyond its data, roughly. */
 const ENTRY_OVERHEAD = 64;

@@ -22,12 +22,24 @@ export interface InFlight {
   dead: boolean;
 }
 
-export interface ProposalLimits { readonly commandsMax: number; readonly bytesMax: number; readonly timeoutMs: number }
+export interface ProposalLimits {
+  readonly commandsMax: number;
+  readonly bytesMax: number;
+  readonly timeoutMs: number;
+}
 
 /** client: ordinary work. worker: reports and registrations, which make room, so they get twice the bounds. internal: the leader's own, unbounded. */
 export type ProposalClass = 'client' | 'worker' | 'internal';
 
-export interface ProposalStats { proposals: number; commands: number; blocks: number; blockBytes: number; refused: number; unknown: number; timedOut: number }
+export interface ProposalStats {
+  proposals: number;
+  commands: number;
+  blocks: number;
+  blockBytes: number;
+  refused: number;
+  unknown: number;
+  timedOut: number;
+}
 
 /** A block closes when it has reached one of these: one entry is one value on disk and one piece of a message. */
 const BLOCK_BYTES_MAX = 1 << 20;
@@ -75,8 +87,14 @@ export class Proposals {
       // One proposal that is larger than the bound by itself is still taken when nothing else waits: else it could never pass.
       if (this.pendingCommands > 0 && (this.pendingCommands + commands.length > commandsMax * factor || this.pendingBytes + bytes > bytesMax * factor)) {
         this.stats.refused += 1;
-        return Promise.reject(new QuorateError('overloaded', `this manager has ${this.pendingCommands} commands (${this.pendingBytes} bytes) waiting for their commit, which is its limit; `
-          + 'nothing was taken, send it again later', this.retryAfterMs()));
+        return Promise.reject(
+          new QuorateError(
+            'overloaded',
+            `this manager has ${this.pendingCommands} commands (${this.pendingBytes} bytes) waiting for their commit, which is its limit; ` +
+              'nothing was taken, send it again later',
+            this.retryAfterMs(),
+          ),
+        );
       }
     }
     this.stats.proposals += 1;
@@ -231,8 +249,13 @@ export class Proposals {
     if (proposal.settled) return;
     proposal.settled = true;
     this.stats.unknown += 1;
-    proposal.reject(new QuorateError('outcomeUnknown', 'the write was passed on, but whether it was committed is not known here; '
-      + 'send the same request again with the same ids: what was taken is not taken twice'));
+    proposal.reject(
+      new QuorateError(
+        'outcomeUnknown',
+        'the write was passed on, but whether it was committed is not known here; ' +
+          'send the same request again with the same ids: what was taken is not taken twice',
+      ),
+    );
   }
 
   private refuse(proposal: Proposal, error: QuorateError): void {
@@ -252,4 +275,5 @@ export class Proposals {
   }
 }
 
-const notTaken = (): QuorateError => new QuorateError('noLeader', 'this manager could not pass the write on because it does not lead; nothing was taken, send it again', 200);
+const notTaken = (): QuorateError =>
+  new QuorateError('noLeader', 'this manager could not pass the write on because it does not lead; nothing was taken, send it again', 200);

@@ -1,8 +1,17 @@
 import type { LogIndex } from '../../raft/ids.js';
 import { QuorateError } from '../protocol/errors.js';
 
-interface Reader { readonly deadlineMs: number; readonly resolve: () => void; readonly reject: (error: QuorateError) => void }
-interface Round { readonly context: number; readonly startedMs: number; readonly readers: readonly Reader[]; index: LogIndex | null }
+interface Reader {
+  readonly deadlineMs: number;
+  readonly resolve: () => void;
+  readonly reject: (error: QuorateError) => void;
+}
+interface Round {
+  readonly context: number;
+  readonly startedMs: number;
+  readonly readers: readonly Reader[];
+  index: LogIndex | null;
+}
 
 /** Rounds on the wire at once: the next readers need not wait for a whole round trip of the ones before. */
 const ROUNDS_MAX = 4;
@@ -60,7 +69,7 @@ export class Reads {
 
   /** Serves every round whose index is applied. */
   applied(index: LogIndex): void {
-    for (let at = 0; at < this.open.length;) {
+    for (let at = 0; at < this.open.length; ) {
       const round = this.open[at] as Round;
       if (round.index === null || round.index > index) {
         at += 1;
@@ -74,7 +83,7 @@ export class Reads {
 
   /** Refuses readers that waited too long, and puts those of a lost round back in the queue. */
   expire(nowMs: number): void {
-    for (let at = 0; at < this.open.length;) {
+    for (let at = 0; at < this.open.length; ) {
       const round = this.open[at] as Round;
       const late = (round.readers[0] as Reader).deadlineMs <= nowMs;
       if (!late && (round.index !== null || nowMs - round.startedMs < this.roundMs)) {
@@ -100,5 +109,5 @@ export class Reads {
   }
 }
 
-const noLeader = (): QuorateError => new QuorateError('noLeader',
-  'no leader answered for this read; ask again, or read what this manager has with ?consistency=stale', 200);
+const noLeader = (): QuorateError =>
+  new QuorateError('noLeader', 'no leader answered for this read; ask again, or read what this manager has with ?consistency=stale', 200);

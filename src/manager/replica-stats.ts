@@ -1,9 +1,10 @@
-import type { LogIndex } from '../../raft/ids.js';
+import { dirtyCount } from '../cluster/changes.js';
 import type { LaneStats } from './lane.js';
 import type { Leadership, LeadershipStats } from './leadership.js';
 import type { Proposals, ProposalStats } from './proposals.js';
 import type { Reads } from './reads.js';
 import type { SnapshotStats } from './snapshots.js';
+import type { StateMachine } from './state-machine.js';
 
 /** Plain numbers, counted where things happen. */
 export interface Counters {
@@ -12,14 +13,18 @@ export interface Counters {
   stalls: number;
   stallMs: number;
   messagesSent: number;
-  blocksApplied: number;
-  commandsApplied: number;
   leaderships: number;
   leadershipsLost: number;
 }
 
 export const newCounters = (): Counters => ({
-  turns: 0, ticks: 0, stalls: 0, stallMs: 0, messagesSent: 0, blocksApplied: 0, commandsApplied: 0, leaderships: 0, leadershipsLost: 0,
+  turns: 0,
+  ticks: 0,
+  stalls: 0,
+  stallMs: 0,
+  messagesSent: 0,
+  leaderships: 0,
+  leadershipsLost: 0,
 });
 
 /** A picture for metrics, made on scrape. Counters since the start of the process unless named otherwise; `leadership` since this leadership began. */
@@ -32,6 +37,8 @@ export interface ReplicaStats extends Counters {
   readonly pendingBytes: number;
   readonly readsServed: number;
   readonly readRounds: number;
+  readonly blocksApplied: number;
+  readonly commandsApplied: number;
   readonly appliedIndex: number;
   readonly durableAppliedIndex: number;
   readonly dirtyRecords: number;
@@ -40,15 +47,36 @@ export interface ReplicaStats extends Counters {
   readonly leases: number;
 }
 
-export function statsOf(counters: Counters, parts: {
-  readonly lane: LaneStats; readonly proposals: Proposals; readonly reads: Reads; readonly snapshots: SnapshotStats; readonly appliedIndex: LogIndex;
-  readonly durableAppliedIndex: LogIndex; readonly dirtyRecords: number; readonly waiters: number; readonly leadership: Leadership | null;
-}): ReplicaStats {
-  const { lane, proposals, reads, snapshots, leadership } = parts;
+export function statsOf(
+  counters: Counters,
+  parts: {
+    readonly lane: LaneStats;
+    readonly proposals: Proposals;
+    readonly reads: Reads;
+    readonly snapshots: SnapshotStats;
+    readonly machine: StateMachine;
+    readonly waiters: number;
+    readonly leadership: Leadership | null;
+  },
+): ReplicaStats {
+  const { lane, proposals, reads, snapshots, machine, leadership } = parts;
   return {
-    ...counters, lane: { ...lane }, proposals: { ...proposals.stats }, snapshots: { ...snapshots }, leadership: leadership === null ? null : { ...leadership.stats },
-    pendingCommands: proposals.pendingCommands, pendingBytes: proposals.pendingBytes, readsServed: reads.served, readRounds: reads.rounds,
-    appliedIndex: parts.appliedIndex, durableAppliedIndex: parts.durableAppliedIndex, dirtyRecords: parts.dirtyRecords, waiters: parts.waiters,
-    watches: leadership === null ? 0 : leadership.watches.size, leases: leadership === null ? 0 : leadership.liveness.size,
+    ...counters,
+    lane: { ...lane },
+    proposals: { ...proposals.stats },
+    snapshots: { ...snapshots },
+    leadership: leadership === null ? null : { ...leadership.stats },
+    pendingCommands: proposals.pendingCommands,
+    pendingBytes: proposals.pendingBytes,
+    readsServed: reads.served,
+    readRounds: reads.rounds,
+    blocksApplied: machine.blocksApplied,
+    commandsApplied: machine.commandsApplied,
+    appliedIndex: machine.index,
+    durableAppliedIndex: machine.writer.durable.index,
+    dirtyRecords: dirtyCount(machine.state),
+    waiters: parts.waiters,
+    watches: leadership === null ? 0 : leadership.watches.size,
+    leases: leadership === null ? 0 : leadership.liveness.size,
   };
 }

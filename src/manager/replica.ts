@@ -1,17 +1,14 @@
 import type { Effects, WriteOrder } from '../../raft/effects.js';
 import type { Entry, SnapshotMeta } from '../../raft/entry.js';
 import type { Event, Outcome as RaftOutcome } from '../../raft/event.js';
-import { type LogIndex, NO_INDEX, NO_SERVER, NO_TERM, type ServerId, type Term, type WriteSeq } from '../../raft/ids.js';
+import { NO_SERVER, type ServerId, type WriteSeq } from '../../raft/ids.js';
 import type { InstallSnapshot, Message } from '../../raft/message.js';
 import { DEFAULT_OPTIONS, newEffects, Raft, type RaftOptions, type Status } from '../../raft/index.js';
 import type { Storage } from '../../storage/storage.js';
-import type { Clock, Timer } from '../clock.js';
-import { applyBlock } from '../cluster/apply.js';
-import { changesDurable, dirtyCount, takeChanges } from '../cluster/changes.js';
-import { decodeBlock, decodeTask, encodeBlock, finishedKey } from '../cluster/codec.js';
+import type { Clock } from '../clock.js';
+import { encodeBlock } from '../cluster/codec.js';
 import type { Command, Outcome } from '../cluster/command.js';
-import { revision } from '../cluster/ids.js';
-import { type ClusterState, type FinishedLookup, newState } from '../cluster/state.js';
+import type { ClusterState, FinishedLookup } from '../cluster/state.js';
 import type { Logger } from '../logger.js';
 import { QuorateError } from '../protocol/errors.js';
 import type { Random } from '../random.js';
@@ -19,11 +16,12 @@ import type { ManagerConfig, Member } from './config.js';
 import { FinishedWaiters } from './events.js';
 import { Lane, type StateWrite } from './lane.js';
 import { Leadership, type LeadershipHost } from './leadership.js';
-import { LogSize } from './log-size.js';
 import { type Placed, Proposals, type ProposalClass } from './proposals.js';
 import { Reads } from './reads.js';
 import { newCounters, type ReplicaStats, statsOf } from './replica-stats.js';
-import { restoreState, Snapshots } from './snapshots.js';
+import { Snapshots } from './snapshots.js';
+import { StateMachine } from './state-machine.js';
+import { Ticker } from './ticker.js';
 import type { Transport } from './transport.js';
 
 export interface ReplicaOptions {
@@ -39,12 +37,8 @@ export interface ReplicaOptions {
   readonly raft?: Partial<RaftOptions>;
 }
 
-/** More dirty records than this are written without waiting for flushMs. */
-const DIRTY_MAX = 2000;
 /** One turn of the loop ends after this, so that timers and sockets get their turn too. */
 const TURN_MS_MAX = 20;
-/** Ticks made up for at once; a longer gap is a stall, and counts as one (trap A50). */
-const CATCH_UP_TICKS_MAX = 4;
 /** From here on a gap between ticks counts against nobody's lease. */
 const STALL_MS = 500;
 const STOP_WAIT_MS = 1000;
@@ -57,8 +51,6 @@ const STOP_WAIT_MS = 1000;
 export class Replica {
   readonly config: ManagerConfig;
   readonly finishedWaiters: FinishedWaiters;
-  /** Persisted finished tasks only; `findTask` lays over it what is not written yet. */
-  readonly finished: FinishedLookup;
   private readonly storage: Storage;
   private readonly transport: Transport;
   private readonly clock: Clock;
@@ -72,28 +64,16 @@ export class Replica {
   private readonly snapshots: Snapshots;
   private readonly leadershipHost: LeadershipHost;
   private readonly effects: Effects = newEffects();
-  private readonly logSize: LogSize;
+  private readonly machine: StateMachine;
+  private readonly ticker: Ticker;
   private readonly counters = newCounters();
 
   private raft: Raft | null = null;
-  private current: ClusterState = newState();
   private leading: Leadership | null = null;
   private phase: 'new' | 'running' | 'stopping' | 'stopped' | 'failed' = 'new';
   private turnScheduled = false;
   private inTurn = false;
-  private tickTimer: Timer | null = null;
-  private lastTickMs = 0;
 
-  private appliedIndex: LogIndex = NO_INDEX;
-  private appliedTerm: Term = NO_TERM;
-  private durable: SnapshotMeta;
-  /** Commands were applied since the state was last taken: since then. */
-  private unwrittenSinceMs: number | null = null;
-  private flushWanted = false;
-  private readonly flushWaiters: { readonly index: LogIndex; readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
-  /** A snapshot replaces the state: from the order to flip until the new state is in memory. Entries wait meanwhile. */
-  private installing: SnapshotMeta | null = null;
-  private backlog: Entry[] = [];
   private stopped: Promise<void> | null = null;
 
   constructor(options: ReplicaOptions) {
@@ -108,33 +88,47 @@ export class Replica {
     const { timing, limits } = config;
     this.raftOptions = { ...DEFAULT_OPTIONS, electionTicks: timing.electionTicks, heartbeatTicks: timing.heartbeatTicks, ...options.raft };
     this.finishedWaiters = new FinishedWaiters(clock, limits.watchersMax);
-    this.finished = (id) => {
-      const value = storage.getState(finishedKey(id));
-      return value === undefined ? null : decodeTask(value);
-    };
-    this.durable = storage.recovered.applied;
-    this.logSize = new LogSize(limits.logBytesKept);
+    this.machine = new StateMachine(storage, clock, timing.flushMs, limits.logBytesKept);
+    this.ticker = new Ticker(clock, timing.tickMs, (ticks, nowMs, stalledMs) => this.tick(ticks, nowMs, stalledMs));
     const replica = this;
     this.lane = new Lane(storage, clock, {
-      takeState: () => this.takeState(),
-      takeCompaction: () => this.takeCompaction(),
+      takeState: () => this.machine.takeWrite(),
+      takeCompaction: () => this.machine.takeCompaction(this.snapshots.sending),
       written: (seq, snapshot, state, compacted) => this.written(seq, snapshot, state, compacted),
       writeFailed: (error) => this.writeFailed(error),
     });
     this.proposals = new Proposals({ commandsMax: limits.pendingCommandsMax, bytesMax: limits.pendingBytesMax, timeoutMs: timing.writeTimeoutMs });
     this.reads = new Reads(Math.min(timing.writeTimeoutMs, 5000), 2 * timing.electionTicks * timing.tickMs);
     this.snapshots = new Snapshots({
-      storage, transport, logger, self: config.serverId,
-      get term() { return replica.core.term; },
-      get commit() { return replica.core.commit; },
-      get alive() { return replica.alive; },
-      get installing() { return replica.installing !== null; },
-      sent: (to, ok) => { this.step({ type: 'snapshotSent', to, ok }); },
+      storage,
+      transport,
+      logger,
+      self: config.serverId,
+      get term() {
+        return replica.core.term;
+      },
+      get commit() {
+        return replica.core.commit;
+      },
+      get alive() {
+        return replica.alive;
+      },
+      get installing() {
+        return replica.machine.replacing !== null;
+      },
+      sent: (to, ok) => {
+        this.step({ type: 'snapshotSent', to, ok });
+      },
       install: (message) => this.install(message),
     });
     this.leadershipHost = {
-      config, clock, logger, storage,
-      get state() { return replica.current; },
+      config,
+      clock,
+      logger,
+      storage,
+      get state() {
+        return replica.machine.state;
+      },
       proposeInternal: (commands, bytes) => this.propose(commands, bytes, 'internal'),
     };
   }
@@ -143,23 +137,30 @@ export class Replica {
   async start(): Promise<void> {
     if (this.phase !== 'new') throw new Error('this replica was started before; make a new one');
     const { recovered } = this.storage;
-    this.current = await restoreState(this.storage);
-    this.appliedIndex = recovered.applied.index;
-    this.appliedTerm = recovered.applied.term;
-    this.logSize.begin(recovered.applied);
+    await this.machine.restore();
     const seed = this.random.uint32() * 0x20_0000 + (this.random.uint32() >>> 11);
-    this.raft = new Raft({
-      id: this.config.serverId, hardState: recovered.hardState, snapshot: recovered.base, lastIndex: recovered.lastIndex, lastTerm: recovered.lastTerm,
-      tail: recovered.tail, applied: recovered.applied.index, seed,
-    }, this.raftOptions);
+    this.raft = new Raft(
+      {
+        id: this.config.serverId,
+        hardState: recovered.hardState,
+        snapshot: recovered.base,
+        lastIndex: recovered.lastIndex,
+        lastTerm: recovered.lastTerm,
+        tail: recovered.tail,
+        applied: recovered.applied.index,
+        seed,
+      },
+      this.raftOptions,
+    );
     this.phase = 'running';
     await this.transport.start({
       message: (message) => this.message(message),
-      unreachable: (server) => { this.step({ type: 'unreachable', server }); },
+      unreachable: (server) => {
+        this.step({ type: 'unreachable', server });
+      },
       snapshot: (from, term, meta, chunks) => this.snapshots.receive(from, term, meta, chunks),
     });
-    this.lastTickMs = this.clock.nowMs();
-    this.armTick();
+    this.ticker.start();
     const { voters } = recovered.base.configuration;
     // Alone, there is nobody to wait for.
     if (voters.length === 1 && voters[0] === this.config.serverId) this.step({ type: 'campaign' });
@@ -172,7 +173,12 @@ export class Replica {
   }
 
   get state(): ClusterState {
-    return this.current;
+    return this.machine.state;
+  }
+
+  /** Persisted finished tasks only; `findTask` lays over it what is not written yet. */
+  get finished(): FinishedLookup {
+    return this.machine.finished;
   }
 
   /** What only a leader has; null while this replica does not lead, or does not know yet everything that was committed before it. */
@@ -181,7 +187,7 @@ export class Replica {
   }
 
   get isLeader(): boolean {
-    return this.alive && this.raft !== null && this.raft.isLeader;
+    return this.alive && this.raft?.isLeader === true;
   }
 
   /** 0: not known. */
@@ -201,7 +207,7 @@ export class Replica {
   /** It leads, knows everything that was committed, and its loop was not away for so long that it may have been replaced unawares. */
   get leadershipConfirmed(): boolean {
     const { tickMs, electionTicks } = this.config.timing;
-    return this.leading !== null && this.clock.nowMs() - this.lastTickMs < tickMs * electionTicks;
+    return this.leading !== null && this.clock.nowMs() - this.ticker.lastMs < tickMs * electionTicks;
   }
 
   status(): Status {
@@ -209,8 +215,15 @@ export class Replica {
   }
 
   get stats(): ReplicaStats {
-    return statsOf(this.counters, { lane: this.lane.stats, proposals: this.proposals, reads: this.reads, snapshots: this.snapshots.stats, appliedIndex: this.appliedIndex,
-      durableAppliedIndex: this.durable.index, dirtyRecords: dirtyCount(this.current), waiters: this.finishedWaiters.size, leadership: this.leading });
+    return statsOf(this.counters, {
+      lane: this.lane.stats,
+      proposals: this.proposals,
+      reads: this.reads,
+      snapshots: this.snapshots.stats,
+      machine: this.machine,
+      waiters: this.finishedWaiters.size,
+      leadership: this.leading,
+    });
   }
 
   /**
@@ -236,12 +249,9 @@ export class Replica {
   /** Resolves when everything applied so far is in the persisted records. */
   flush(): Promise<void> {
     if (this.phase !== 'running') return Promise.reject(this.goneError());
-    if (this.unwrittenSinceMs === null && this.durable.index >= this.appliedIndex) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      this.flushWaiters.push({ index: this.appliedIndex, resolve, reject });
-      this.flushWanted = true;
-      this.wake();
-    });
+    const written = this.machine.writer.wait(this.machine.index);
+    this.wake();
+    return written;
   }
 
   /** Takes no new work, answers what commits within a second, writes the state down, and closes storage and transport. */
@@ -327,11 +337,15 @@ export class Replica {
   }
 
   private pack(raft: Raft, leading: Leadership): boolean {
-    return this.proposals.pack(() => leading.time.nowMs(), encodeBlock, (data): Placed => {
-      const outcome = raft.step({ type: 'propose', commands: [data] });
-      if (outcome.code === 'proposed') return { index: outcome.first, term: outcome.term };
-      return outcome.code === 'busy' ? 'busy' : 'refused';
-    });
+    return this.proposals.pack(
+      () => leading.time.nowMs(),
+      encodeBlock,
+      (data): Placed => {
+        const outcome = raft.step({ type: 'propose', commands: [data] });
+        if (outcome.code === 'proposed') return { index: outcome.first, term: outcome.term };
+        return outcome.code === 'busy' ? 'busy' : 'refused';
+      },
+    );
   }
 
   private carryOut(raft: Raft, effects: Effects): void {
@@ -343,55 +357,47 @@ export class Replica {
     for (const { to, term } of effects.snapshots) this.snapshots.send(to, term);
     for (const { index, term } of effects.rejected) this.proposals.rejected(index, term);
     if (effects.apply.length > 0) {
-      if (this.installing !== null) for (const entry of effects.apply) this.backlog.push(entry);
+      if (this.machine.replacing !== null) this.machine.hold(effects.apply);
       else this.apply(raft, effects.apply);
     }
     for (const { context, granted, index } of effects.reads) this.reads.granted(context, granted, index);
-    this.reads.applied(this.appliedIndex);
+    this.reads.applied(this.machine.index);
     for (const { id, from, to, bytesMax } of effects.fetch) {
       this.storage.readEntries(from, to, bytesMax).then(
-        (entries) => { this.step({ type: 'fetched', id, entries }); },
+        (entries) => {
+          this.step({ type: 'fetched', id, entries });
+        },
         (error: unknown) => this.fail(error),
       );
     }
   }
 
   private order(order: WriteOrder): void {
-    if (order.snapshot !== null) this.installing = order.snapshot;
+    if (order.snapshot !== null) this.machine.replacing = order.snapshot;
     this.lane.push(order);
   }
 
   private apply(raft: Raft, entries: readonly Entry[]): void {
     for (const entry of entries) this.applyEntry(raft, entry);
-    raft.step({ type: 'applied', index: this.appliedIndex });
+    raft.step({ type: 'applied', index: this.machine.index });
   }
 
   private applyEntry(raft: Raft, entry: Entry): void {
     // Covered by a snapshot that came in between.
-    if (entry.index <= this.appliedIndex) return;
-    if (entry.index !== this.appliedIndex + 1) throw new Error(`entries are applied in order: applied ${this.appliedIndex}, got ${entry.index}`);
+    if (entry.index <= this.machine.index) return;
     const inFlight = this.proposals.take(entry.index, entry.term);
-    this.appliedIndex = entry.index;
-    this.appliedTerm = entry.term;
-    this.logSize.applied(entry);
-    if (entry.kind === 'command') {
-      // PERF: the leader applies the very objects it encoded; followers decode.
-      const block = inFlight === null ? decodeBlock(entry.data) : inFlight.block;
-      const { outcomes, events } = applyBlock(this.current, block, revision(entry.index), this.finished);
-      this.counters.blocksApplied += 1;
-      this.counters.commandsApplied += block.commands.length;
-      this.unwrittenSinceMs ??= this.clock.nowMs();
-      if (inFlight !== null) this.proposals.answer(inFlight, outcomes);
-      const { leading } = this;
-      for (const event of events) {
-        if (event.type === 'finished') this.finishedWaiters.finished(event.taskId);
-        leading?.event(event);
-      }
+    // PERF: the leader applies the very objects it encoded; followers decode.
+    const { outcomes, events } = this.machine.apply(entry, inFlight === null ? null : inFlight.block);
+    if (inFlight !== null) this.proposals.answer(inFlight, outcomes);
+    const { leading } = this;
+    for (const event of events) {
+      if (event.type === 'finished') this.finishedWaiters.finished(event.taskId);
+      leading?.event(event);
     }
     if (this.leading === null && entry.term === raft.term && raft.isLeader && this.phase === 'running') {
       this.leading = new Leadership(this.leadershipHost, entry.term);
       this.counters.leaderships += 1;
-      this.logger.log('info', 'this manager leads', { term: entry.term, revision: this.current.revision });
+      this.logger.log('info', 'this manager leads', { term: entry.term, revision: this.machine.state.revision });
     }
   }
 
@@ -408,35 +414,11 @@ export class Replica {
 
   // --- the lane ---
 
-  private takeState(): StateWrite | null {
-    if (this.installing !== null || this.unwrittenSinceMs === null) return null;
-    const due = this.flushWanted || this.clock.nowMs() - this.unwrittenSinceMs >= this.config.timing.flushMs || dirtyCount(this.current) > DIRTY_MAX;
-    if (!due) return null;
-    const state = this.current;
-    const { changes, mark } = takeChanges(state);
-    this.unwrittenSinceMs = null;
-    this.flushWanted = false;
-    return {
-      changes,
-      applied: { index: this.appliedIndex, term: this.appliedTerm, configuration: this.durable.configuration },
-      durable: () => changesDurable(state, mark),
-    };
-  }
-
-  private takeCompaction(): SnapshotMeta | null {
-    if (this.installing !== null) return null;
-    return this.logSize.compaction(this.durable, this.snapshots.sending);
-  }
-
   private written(seq: WriteSeq | null, snapshot: SnapshotMeta | null, state: StateWrite | null, compacted: SnapshotMeta | null): void {
     if (seq !== null) this.step({ type: 'persisted', seq });
-    if (state !== null) {
-      state.durable();
-      this.durable = state.applied;
-      this.answerFlushes();
-    }
+    if (state !== null) this.machine.writer.written(state);
     // A snapshot that is being installed takes the log's base further than this.
-    if (compacted !== null && this.installing === null) this.step({ type: 'compacted', meta: compacted });
+    if (compacted !== null && this.machine.replacing === null) this.step({ type: 'compacted', meta: compacted });
     if (snapshot !== null) this.reload(snapshot);
     this.wake();
   }
@@ -446,16 +428,6 @@ export class Replica {
     this.fail(error);
   }
 
-  private answerFlushes(): void {
-    let kept = 0;
-    for (const waiter of this.flushWaiters) {
-      if (waiter.index <= this.durable.index) waiter.resolve();
-      else this.flushWaiters[kept++] = waiter;
-    }
-    this.flushWaiters.length = kept;
-    if (kept > 0) this.flushWanted = true;
-  }
-
   // --- snapshots ---
 
   /** A staged state is complete: the core decides. True: it ordered the flip. */
@@ -463,61 +435,42 @@ export class Replica {
     this.step({ type: 'message', message });
     if (!this.alive || this.raft === null) return false;
     this.turn();
-    return this.installing !== null && this.installing.index === message.snapshot.index;
+    return this.machine.replacing?.index === message.snapshot.index;
   }
 
-  /** The flip is durable: the new state comes into memory. Entries handed out meanwhile wait in the backlog. */
+  /** The flip is durable. */
   private reload(meta: SnapshotMeta): void {
-    restoreState(this.storage).then((state) => {
-      if (!this.alive || this.raft === null) return;
-      this.current = state;
-      this.appliedIndex = meta.index;
-      this.appliedTerm = meta.term;
-      this.durable = meta;
-      this.unwrittenSinceMs = null;
-      this.installing = null;
-      this.logSize.begin(meta);
-      this.snapshots.stats.installed += 1;
-      this.proposals.skippedTo(meta.index);
-      this.finishedWaiters.recheck(state);
-      this.answerFlushes();
-      this.logger.log('info', 'the state was replaced by the leader\'s', { index: meta.index, tasks: state.tasks.size, nodes: state.nodes.size });
-      const { backlog } = this;
-      this.backlog = [];
-      try {
-        if (backlog.length > 0) this.apply(this.raft, backlog);
-        this.reads.applied(this.appliedIndex);
-      } catch (error) {
-        this.fail(error);
-      }
-      this.wake();
-    }, (error: unknown) => this.fail(error));
+    this.machine.replace(meta).then(
+      (waiting) => {
+        if (!this.alive || this.raft === null) return;
+        const { state } = this.machine;
+        this.snapshots.stats.installed += 1;
+        this.proposals.skippedTo(meta.index);
+        this.finishedWaiters.recheck(state);
+        this.logger.log('info', "the state was replaced by the leader's", { index: meta.index, tasks: state.tasks.size, nodes: state.nodes.size });
+        try {
+          if (waiting.length > 0) this.apply(this.raft, waiting);
+          this.reads.applied(this.machine.index);
+        } catch (error) {
+          this.fail(error);
+        }
+        this.wake();
+      },
+      (error: unknown) => this.fail(error),
+    );
   }
 
   // --- time ---
 
-  private armTick(): void {
-    if (this.alive) this.tickTimer = this.clock.after(this.config.timing.tickMs, () => this.tick());
-  }
-
-  private tick(): void {
+  private tick(ticks: number, nowMs: number, stalledMs: number): void {
     if (!this.alive) return;
-    const nowMs = this.clock.nowMs();
-    const { tickMs } = this.config.timing;
-    const elapsedMs = nowMs - this.lastTickMs;
-    let ticks = Math.floor(elapsedMs / tickMs);
-    if (ticks > CATCH_UP_TICKS_MAX) {
-      // After a stall the others' messages are still waiting to be read: nobody's silence is to be counted (trap A50).
-      ticks = 1;
-      this.lastTickMs = nowMs;
+    if (stalledMs > 0) {
       this.counters.stalls += 1;
-      this.counters.stallMs += elapsedMs;
-      if (elapsedMs > STALL_MS) {
-        this.leading?.stalled(elapsedMs);
-        this.logger.log('warn', 'the event loop stood still', { elapsedMs: Math.round(elapsedMs) });
+      this.counters.stallMs += stalledMs;
+      if (stalledMs > STALL_MS) {
+        this.leading?.stalled(stalledMs);
+        this.logger.log('warn', 'the event loop stood still', { elapsedMs: Math.round(stalledMs) });
       }
-    } else {
-      this.lastTickMs += ticks * tickMs;
     }
     this.counters.ticks += ticks;
     for (let count = 0; count < ticks; count += 1) this.step({ type: 'tick' });
@@ -525,7 +478,6 @@ export class Replica {
     this.leading?.tick(nowMs);
     this.proposals.expire(nowMs);
     this.reads.expire(nowMs);
-    this.armTick();
     this.wake();
   }
 
@@ -543,7 +495,7 @@ export class Replica {
       this.leading = null;
     }
     if (this.phase !== 'failed') this.phase = 'stopped';
-    this.tickTimer?.cancel();
+    this.ticker.stop();
     this.refuseEverything();
     await this.lane.close();
     await this.transport.close();
@@ -554,8 +506,8 @@ export class Replica {
   private async settle(): Promise<void> {
     const untilMs = this.clock.nowMs() + STOP_WAIT_MS;
     while (this.alive && this.proposals.blocksInFlight > 0 && this.core.isLeader && this.clock.nowMs() < untilMs) await this.pause(5);
-    this.flushWanted = true;
-    while (this.alive && (this.lane.busy || this.unwrittenSinceMs !== null) && this.clock.nowMs() < untilMs) {
+    this.machine.writer.hurry();
+    while (this.alive && (this.lane.busy || !this.machine.writer.clean) && this.clock.nowMs() < untilMs) {
       this.wake();
       // Time, not microtasks: the turn that makes the lane write needs the event loop.
       await this.pause(1);
@@ -563,14 +515,16 @@ export class Replica {
   }
 
   private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => { this.clock.after(ms, resolve); });
+    return new Promise((resolve) => {
+      this.clock.after(ms, resolve);
+    });
   }
 
   private refuseEverything(): void {
     this.proposals.refuseAll(this.goneError());
     this.reads.refuseAll(this.goneError());
     this.finishedWaiters.wakeAll();
-    for (const waiter of this.flushWaiters.splice(0)) waiter.reject(this.goneError());
+    this.machine.writer.refuseAll(this.goneError());
   }
 
   /** Nothing is emitted after this. */
@@ -578,7 +532,7 @@ export class Replica {
     if (!this.alive) return;
     const error = cause instanceof Error ? cause : new Error(String(cause));
     this.phase = 'failed';
-    this.tickTimer?.cancel();
+    this.ticker.stop();
     this.logger.log('error', 'this manager stops itself', { error: error.stack ?? error.message });
     this.leading?.end({ type: 'end', reason: 'shuttingDown', leader: null });
     this.leading = null;

@@ -3,7 +3,10 @@ import { type TaskId, taskId } from '../cluster/ids.js';
 import type { ClusterState } from '../cluster/state.js';
 import type { Storage } from '../../storage/storage.js';
 
-export interface RetentionOptions { readonly countMax: number; readonly ageMs: number }
+export interface RetentionOptions {
+  readonly countMax: number;
+  readonly ageMs: number;
+}
 
 const BATCH = 1000;
 /** With nothing to forget, the oldest finished task is looked at so often. */

@@ -24,7 +24,13 @@ export interface SnapshotHost {
   install(message: InstallSnapshot): boolean;
 }
 
-export interface SnapshotStats { sent: number; sendFailures: number; received: number; receiveFailures: number; installed: number }
+export interface SnapshotStats {
+  sent: number;
+  sendFailures: number;
+  received: number;
+  receiveFailures: number;
+  installed: number;
+}
 
 /** Streams of whole states between managers: at most one out per peer, at most one in. */
 export class Snapshots {
@@ -67,7 +73,10 @@ export class Snapshots {
     if (ok) this.stats.sent += 1;
     else {
       this.stats.sendFailures += 1;
-      this.host.logger.log('warn', 'the state could not be streamed to a manager; it will be tried again', { to, ...(error === null ? {} : { error: String(error) }) });
+      this.host.logger.log('warn', 'the state could not be streamed to a manager; it will be tried again', {
+        to,
+        ...(error === null ? {} : { error: String(error) }),
+      });
     }
     this.host.sent(to, ok);
   }

@@ -18,9 +18,17 @@ const PIECE_COMMANDS_MAX = 2000;
 const PIECE_BYTES_MAX = 1 << 20;
 const COMMAND_OVERHEAD = 64;
 
-export interface SubmitDeps { readonly replica: Replica; readonly clock: Clock; readonly random: Random; readonly taskBytesMax: number }
+export interface SubmitDeps {
+  readonly replica: Replica;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly taskBytesMax: number;
+}
 
-interface Refusal { readonly code: ErrorCode; readonly detail: string }
+interface Refusal {
+  readonly code: ErrorCode;
+  readonly detail: string;
+}
 
 /** One task: its result, or a QuorateError. */
 export async function submitOne(deps: SubmitDeps, request: TaskRequest): Promise<SubmitResult> {
@@ -70,7 +78,9 @@ export async function submitMany(deps: SubmitDeps, requests: readonly TaskReques
   for (const piece of pieces) {
     try {
       const outcomes = await piece.answer;
-      piece.places.forEach((place, at) => { results[place] = resultOf(taskId((results[place] as SubmitResult).id), outcomes[at]); });
+      piece.places.forEach((place, at) => {
+        results[place] = resultOf(taskId((results[place] as SubmitResult).id), outcomes[at]);
+      });
       answered += 1;
     } catch (error) {
       failure = error;
@@ -88,7 +98,8 @@ const idOf = (deps: SubmitDeps, request: TaskRequest): TaskId => taskId(request.
 function checked(deps: SubmitDeps, request: TaskRequest, id: TaskId): number | Refusal {
   const size = measureJson(request, DEPTH_MAX + REQUEST_LEVELS);
   if (size === TOO_DEEP) return { code: 'invalidRequest', detail: `task ${id}: its input nests deeper than ${DEPTH_MAX} levels: flatten it` };
-  if (size === NOT_A_NUMBER) return { code: 'invalidRequest', detail: `task ${id}: it holds a number that is too large for JSON (like 1e999): send it as a string` };
+  if (size === NOT_A_NUMBER)
+    return { code: 'invalidRequest', detail: `task ${id}: it holds a number that is too large for JSON (like 1e999): send it as a string` };
   if (largerThan(request, size, deps.taskBytesMax)) {
     return { code: 'bodyTooLarge', detail: `task ${id} is larger than ${deps.taskBytesMax} bytes: put the data elsewhere, and its address into the task` };
   }

@@ -1,7 +1,11 @@
 import type { Epoch, TaskId } from '../cluster/ids.js';
 import type { ClusterState } from '../cluster/state.js';
 
-interface Due { readonly atMs: number; readonly taskId: TaskId; readonly epoch: Epoch }
+interface Due {
+  readonly atMs: number;
+  readonly taskId: TaskId;
+  readonly epoch: Epoch;
+}
 
 /** Beyond timeout and grace: the worker enforces both by itself, this is the backstop for one that does not. */
 const MARGIN_MS = 5000;

@@ -46,7 +46,9 @@ export class Watch implements AsyncIterable<AssignmentLine>, AsyncIterator<Assig
     const line = this.take();
     if (line !== null) return Promise.resolve({ done: false, value: line });
     if (this.over) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve) => { this.asking = resolve; });
+    return new Promise((resolve) => {
+      this.asking = resolve;
+    });
   }
 
   /** The reader went away. */

@@ -1,20 +1,22 @@
-import { serverId } from '../../../raft/ids.js';
+import { decodeMessage, encodeMessage } from '../../../raft/codec.js';
+import { type ServerId, serverId, type Term } from '../../../raft/ids.js';
+import type { Message } from '../../../raft/message.js';
 import type { Logger } from '../../../src/logger.js';
 import type { CallContext, Handlers } from '../../../src/manager/api.js';
 import { DEFAULT_LIMITS, DEFAULT_TIMING, type Limits, type ManagerConfig, type Member, type Timing } from '../../../src/manager/config.js';
 import { createHandlers } from '../../../src/manager/handlers.js';
 import { Replica } from '../../../src/manager/replica.js';
+import type { Transport, TransportEvents } from '../../../src/manager/transport.js';
 import type { CallPort } from '../../../src/protocol/call.js';
 import { problem, QuorateError } from '../../../src/protocol/errors.js';
 import type { CallInput, RouteName } from '../../../src/protocol/http.js';
 import type { AssignmentLine, RegisterAnswer, SubmitResult, TaskRequest } from '../../../src/protocol/schemas.js';
 import type { RaftOptions } from '../../../raft/raft-types.js';
 import { checkInvariants } from '../../../src/cluster/invariants.js';
+import type { SnapshotReader } from '../../../storage/storage.js';
 import { SimDisk } from '../../sim/disk.js';
-import { Network } from '../../sim/network.js';
 import { SimRandom } from '../../sim/random.js';
 import { type Process, Scheduler } from '../../sim/scheduler.js';
-import { SimTransport, type TransportTable } from '../../sim/transport.js';
 
 export interface Box {
   readonly id: number;
@@ -42,17 +44,15 @@ type Unary = Exclude<RouteName, 'watchAssignments'>;
 export class House {
   readonly scheduler = new Scheduler();
   readonly random: SimRandom;
-  readonly network: Network;
+  readonly network: Network = new Network();
   readonly boxes: Box[] = [];
   readonly logged: { readonly id: number; readonly level: string; readonly message: string; readonly fields: Record<string, unknown> | undefined }[] = [];
-  private readonly transports: TransportTable = new Map();
   private readonly options: HouseOptions;
   private readonly members: Member[] = [];
 
   constructor(options: HouseOptions = {}) {
     this.options = options;
     this.random = new SimRandom(options.seed ?? 1);
-    this.network = new Network(this.scheduler, this.random.fork('network'));
     for (let id = 1; id <= (options.managers ?? 1); id += 1) this.members.push({ serverId: serverId(id), peer: `m${id}:7100`, api: `http://m${id}` });
     for (const member of this.members) this.boxes.push(this.build(member));
   }
@@ -104,11 +104,7 @@ export class House {
       tailBytesMax: 1 << 20,
       randomIncarnation: () => `m${box.id}`,
     });
-    const transport = new SimTransport(this.network, process, `m${box.id}`, serverId(box.id), this.transports, {
-      sent() {},
-      snapshotSent() {},
-      snapshotTaken() {},
-    });
+    const transport = new Link(this.network, process, `m${box.id}`);
     const logger: Logger = {
       log: (level, message, fields) => {
         this.logged.push({ id: box.id, level, message, fields });
@@ -259,6 +255,79 @@ export class House {
       watch: async () => ({ kind: 'unreachable', sent: false, reason: 'not here' }),
       close: async () => {},
     };
+  }
+}
+
+/** Which ways are cut, and who listens. Ends are named m1, m2, ... */
+class Network {
+  readonly stats = { messages: 0, cut: 0 };
+  readonly links = new Map<string, Link>();
+  private readonly cuts = new Set<string>();
+
+  isCut(from: string, to: string): boolean {
+    return this.cuts.has(`${from}>${to}`);
+  }
+
+  cut(from: string, to: string): void {
+    this.cuts.add(`${from}>${to}`);
+  }
+
+  cutBoth(a: string, b: string): void {
+    this.cut(a, b);
+    this.cut(b, a);
+  }
+
+  heal(): void {
+    this.cuts.clear();
+  }
+}
+
+const LATENCY_MS = 0.5;
+
+/** One manager's end: messages go as bytes through the real codec, in order, half a millisecond later. */
+class Link implements Transport {
+  private readonly network: Network;
+  private readonly process: Process;
+  private readonly name: string;
+  private events: TransportEvents | null = null;
+
+  constructor(network: Network, process: Process, name: string) {
+    this.network = network;
+    this.process = process;
+    this.name = name;
+  }
+
+  async start(events: TransportEvents): Promise<void> {
+    this.events = events;
+    this.network.links.set(this.name, this);
+  }
+
+  async close(): Promise<void> {
+    this.events = null;
+  }
+
+  send(message: Message): void {
+    if (this.events === null) return;
+    this.network.stats.messages += 1;
+    const to = `m${message.to}`;
+    const target = this.network.links.get(to);
+    if (this.network.isCut(this.name, to) || target === undefined || !target.process.alive) {
+      this.network.stats.cut += 1;
+      return;
+    }
+    const bytes = Buffer.concat(encodeMessage(message));
+    target.process.at(LATENCY_MS, 'message', () => target.events?.message(decodeMessage(new Uint8Array(bytes))));
+  }
+
+  async sendSnapshot(to: ServerId, inTerm: Term, reader: SnapshotReader): Promise<boolean> {
+    const target = this.network.links.get(`m${to}`);
+    if (target?.events == null || !target.process.alive || this.network.isCut(this.name, `m${to}`)) return false;
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of reader.chunks()) chunks.push(chunk.slice());
+    const source = async function* (): AsyncGenerator<Uint8Array> {
+      yield* chunks;
+    };
+    return target.events.snapshot(serverId(Number(this.name.slice(1))), inTerm, reader.meta, source());
   }
 }
 

@@ -1,0 +1,106 @@
+import type { Entry, SnapshotMeta } from '../../raft/entry.js';
+import type { LogIndex, Term } from '../../raft/ids.js';
+import type { Clock } from '../clock.js';
+import { changesDurable, dirtyCount, takeChanges } from '../cluster/changes.js';
+import type { ClusterState } from '../cluster/state.js';
+import type { StateWrite } from './lane.js';
+import { LogSize } from './log-size.js';
+
+/** More dirty records than this are written without waiting for flushMs. */
+const DIRTY_MAX = 2000;
+
+interface Waiter {
+  readonly index: LogIndex;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * When the state machine's changes go to disk: at the latest `flushMs` after the first of them, because the log has them meanwhile, and a task that
+ * came and ended in between is written once. And how much of the log may go because of it.
+ */
+export class StateWriter {
+  /** Where the persisted state stands. */
+  durable: SnapshotMeta;
+  private readonly clock: Clock;
+  private readonly flushMs: number;
+  private readonly logSize: LogSize;
+  /** Commands were applied since the last take: since then. */
+  private unwrittenSinceMs: number | null = null;
+  private wanted = false;
+  private readonly waiters: Waiter[] = [];
+
+  constructor(clock: Clock, flushMs: number, logBytesKept: number, applied: SnapshotMeta) {
+    this.clock = clock;
+    this.flushMs = flushMs;
+    this.logSize = new LogSize(logBytesKept);
+    this.durable = applied;
+    this.logSize.begin(applied);
+  }
+
+  get clean(): boolean {
+    return this.unwrittenSinceMs === null;
+  }
+
+  applied(entry: Entry): void {
+    this.logSize.applied(entry);
+    if (entry.kind === 'command') this.unwrittenSinceMs ??= this.clock.nowMs();
+  }
+
+  /** Null: nothing is due. */
+  take(state: ClusterState, index: LogIndex, term: Term): StateWrite | null {
+    if (this.unwrittenSinceMs === null) return null;
+    const due = this.wanted || this.clock.nowMs() - this.unwrittenSinceMs >= this.flushMs || dirtyCount(state) > DIRTY_MAX;
+    if (!due) return null;
+    const { changes, mark } = takeChanges(state);
+    this.unwrittenSinceMs = null;
+    this.wanted = false;
+    return { changes, applied: { index, term, configuration: this.durable.configuration }, durable: () => changesDurable(state, mark) };
+  }
+
+  compaction(streaming: boolean): SnapshotMeta | null {
+    return this.logSize.compaction(this.durable, streaming);
+  }
+
+  written(write: StateWrite): void {
+    write.durable();
+    this.durable = write.applied;
+    this.answer();
+  }
+
+  /** The state was replaced by the one that stands at `meta`, which is durable. */
+  replaced(meta: SnapshotMeta): void {
+    this.durable = meta;
+    this.unwrittenSinceMs = null;
+    this.logSize.begin(meta);
+    this.answer();
+  }
+
+  /** Does not wait for flushMs. */
+  hurry(): void {
+    this.wanted = true;
+  }
+
+  /** Resolves when everything up to `index`, which is applied, is in the persisted records. */
+  wait(index: LogIndex): Promise<void> {
+    if (this.unwrittenSinceMs === null && this.durable.index >= index) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.waiters.push({ index, resolve, reject });
+      this.wanted = true;
+    });
+  }
+
+  refuseAll(error: Error): void {
+    for (const waiter of this.waiters.splice(0)) waiter.reject(error);
+  }
+
+  private answer(): void {
+    let kept = 0;
+    for (const waiter of this.waiters) {
+      if (waiter.index <= this.durable.index) waiter.resolve();
+      else this.waiters[kept++] = waiter;
+    }
+    this.waiters.length = kept;
+    if (kept > 0) this.wanted = true;
+  }
+}

@@ -30,6 +30,8 @@ const PORTIONS_AT_ONCE = 4;
 /** Submitting waits while so many tasks are open: the leader shall be killed while tasks are still coming in. */
 const OPEN_MAX = 3000;
 const LOOK_MS = 50;
+/** Completions between the failover and the death of a worker. */
+const WORK_BETWEEN = 300;
 const PROBE_PAUSE_MS = 5;
 const DEADLINE_MS = 180_000;
 const FAILOVER_WINDOW_MS = 10_000;
@@ -250,11 +252,20 @@ class Demo {
     this.#say(`manager ${await cluster.leader()} leads; the longest pause between two acknowledged submits was ${gap === null ? '?' : Math.round(gap)} ms`);
     const worker = 'node-3';
     const busy = cluster.workers.get(worker);
-    if (busy !== undefined) await cluster.kill(busy);
+    if (busy === undefined) throw new Error(`${worker} was never started`);
+    // Not before the workers are at work for the new leader.
+    const enough = Math.min(this.#completed + WORK_BETWEEN, total * 0.9);
+    await this.#until(`${WORK_BETWEEN} more tasks are completed under the new leader`, async () => this.#completed >= enough);
+    await cluster.kill(busy);
     this.#say(`${paint(process.stderr, 'red', 'SIGKILL')} to worker ${worker}: what it ran goes to others when its lease is over`);
     await sleep(systemClock, 1000);
-    await cluster.startManager(leader).ready;
-    this.#say(`manager ${leader} is back and catches up`);
+    const { revision } = (await cluster.startManager(leader).ready.then(() => cluster.view())) ?? { revision: 0 };
+    this.#say(`manager ${leader} is started again on its old data`);
+    await this.#until(
+      `manager ${leader} catches up`,
+      async () => ((await cluster.client.clusterOf(cluster.addressOf(leader)).catch(() => null))?.revision ?? -1) >= revision,
+    );
+    this.#say(`manager ${leader} has caught up with revision ${count(revision)}`);
     return { killedMs, before, leader, worker };
   }
 

@@ -25,7 +25,7 @@ export async function sameRevision(cluster: LocalCluster): Promise<boolean> {
   return views.every((view) => view !== null && view.revision === views[0]?.revision);
 }
 
-/** What each manager answers out of its own state, asked directly and without the others' help. */
+/** What each manager answers out of its own state: it asks the leader how far it must have applied, and for nothing else. */
 export async function everyView(cluster: LocalCluster): Promise<Evidence['managers']> {
   const call = createHttpCall();
   try {
@@ -34,7 +34,7 @@ export async function everyView(cluster: LocalCluster): Promise<Evidence['manage
         const tasks: TaskRecord[] = [];
         let cursor: string | null = null;
         do {
-          const query: { limit: number; consistency: 'stale'; cursor?: string } = { limit: PAGE, consistency: 'stale', ...(cursor === null ? {} : { cursor }) };
+          const query: { limit: number; cursor?: string } = { limit: PAGE, ...(cursor === null ? {} : { cursor }) };
           const page = await call.call(address, 'listTasks', { params: {}, query, body: null }, { timeoutMs: 30_000 });
           if (page.kind !== 'ok')
             throw new Error(`manager ${serverId} could not list its tasks: ${page.kind === 'refused' ? page.problem.detail : page.reason}`);

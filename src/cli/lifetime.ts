@@ -35,7 +35,7 @@ export function announce(json: boolean, event: { readonly event: string } & Reco
 /** A stop that hangs ends the process anyway. Milliseconds; the timer itself holds nothing up. */
 export function stopWithin(ms: number, what: string): void {
   const timer = setTimeout(() => {
-    note(`error [stopTimeout]: ${what} did not stop within ${ms} ms; ending it`);
+    note(`error [stopTimeout]: ${what} did not stop within ${ms} ms (still there: ${[...new Set(process.getActiveResourcesInfo())].join(', ')}); ending it`);
     process.exit(1);
   }, ms);
   timer.unref();

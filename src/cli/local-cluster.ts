@@ -33,6 +33,8 @@ export class LocalCluster {
   /** Every process ever started, and whether we killed it ourselves. */
   readonly #all: Child[] = [];
   readonly #killed = new Set<Child>();
+  /** What each manager said when it was asked last. */
+  #said: string[] = [];
 
   private constructor(options: LocalClusterOptions, places: readonly ManagerPlace[]) {
     this.#options = options;
@@ -104,7 +106,21 @@ export class LocalCluster {
   /** The cluster as its leader sees it, or null while no manager says of itself that it leads. */
   async view(): Promise<ClusterView | null> {
     const alive = this.places.filter(({ serverId }) => this.managers.get(serverId)?.alive === true);
-    const views = await Promise.all(alive.map(({ address }) => this.client.clusterOf(address).catch(() => null)));
+    this.#said = [];
+    const views = await Promise.all(
+      alive.map(({ serverId, address }) =>
+        this.client.clusterOf(address).then(
+          (view) => {
+            this.#said.push(`manager ${serverId} is ${view.role} in term ${view.term}`);
+            return view;
+          },
+          (error: Error) => {
+            this.#said.push(`manager ${serverId}: ${error.message}`);
+            return null;
+          },
+        ),
+      ),
+    );
     const leaders = views.filter((view) => view?.role === 'leader') as ClusterView[];
     // One that was just overthrown may not know yet: the higher term counts.
     return leaders.sort((a, b) => b.term - a.term)[0] ?? null;
@@ -117,7 +133,7 @@ export class LocalCluster {
       const view = await this.view();
       if (view !== null) return view.serverId;
       this.assertNobodyDied();
-      if (systemClock.nowMs() > untilMs) throw new Error(`no manager leads after ${withinMs} ms${this.lastWords()}`);
+      if (systemClock.nowMs() > untilMs) throw new Error(`no manager leads after ${withinMs} ms: ${this.#said.join('; ') || 'none of them runs'}${this.lastWords()}`);
       await sleep(systemClock, 20);
     }
   }

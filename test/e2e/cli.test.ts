@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import { cli, isAlive, temporary, TestCluster, waitFor } from './cluster.js';
 
+t.setTimeout(0);
+
 t.test('what the commands of a person do', async (t) => {
   const cluster = await TestCluster.start(t, {
     managers: 1,
@@ -163,7 +165,7 @@ t.test('wrong usage and a cluster that is not there', async (t) => {
     [['submit', '--bogus', '--', 'true'], /^error \[usage\]: unknown option '--bogus'/],
     [['tasks', '--state', 'lost'], /^error \[usage\]: .*--state/],
     [['status', '--managers', 'nonsense'], /^error \[usage\]: --managers nonsense/],
-    [['manager'], /^error \[usage\]: required option '--id/],
+    [['manager'], /^error \[invalidConfig\]: --member is missing/],
     [['worker', '--node', 'a b'], /^error \[usage\]: --node "a b"/],
     [['worker', '--handlers', '/no/such/file.js'], /^error \[invalidHandlers\]: --handlers \/no\/such\/file\.js/],
     [['dev', '--managers', '2'], /^error \[usage\]: .*--managers/],
@@ -245,4 +247,5 @@ t.test('nothing outlives a parent that is killed', async (t) => {
     () => pids().every((pid) => !isAlive(pid)),
     () => `alive: ${pids().filter(isAlive).join(', ')}`,
   );
+  t.pass('both ended');
 });

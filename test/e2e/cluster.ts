@@ -18,6 +18,14 @@ const HANDLERS = join(import.meta.dirname, 'handlers.js');
 const WAIT_MS = 90_000;
 const LOOK_MS = 25;
 
+/** The promises that were broken, each with the names behind it: {} is what a test wants to see. */
+export function faults(verdict: Verdict): Record<string, readonly string[]> {
+  const { lost, completedTwice, wrongDigests, brokenEpochs, disagreements, unaccounted } = verdict;
+  return Object.fromEntries(
+    Object.entries({ lost, completedTwice, wrongDigests, brokenEpochs, disagreements, unaccounted }).filter(([, names]) => names.length > 0),
+  );
+}
+
 /** A directory that is gone after the test. */
 export function temporary(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'quorate-e2e-'));

@@ -4,7 +4,9 @@ import { recordOf } from '../../bench/demo/evidence.js';
 import { type Acknowledgement, longestGap, type TaskRecord } from '../../bench/demo/verdict.js';
 import { QuorateClient } from '../../src/client/index.js';
 import { sleep, systemClock } from '../../src/clock.js';
-import { TestCluster, waitFor } from './cluster.js';
+import { faults, TestCluster, waitFor } from './cluster.js';
+
+t.setTimeout(0);
 
 /** The leader is killed again and again while clients submit and workers work. KILLS=200 for the long form. */
 const KILLS = Number(process.env['KILLS'] ?? '20');
@@ -111,7 +113,7 @@ async function campaign(t: Test, cluster: TestCluster, load: Load): Promise<{ pa
   return { pauses, before: [...seen.values()] };
 }
 
-t.test(`${KILLS} leaders are killed under load: what was acknowledged is done once, and epochs only grow`, { timeout: 60_000 + KILLS * 15_000 }, async (t) => {
+t.test(`${KILLS} leaders are killed under load: what was acknowledged is done once, and epochs only grow`, { timeout: 0 }, async (t) => {
   const cluster = await TestCluster.start(t);
   const load = new Load(cluster);
   const broken = load.start();
@@ -120,7 +122,7 @@ t.test(`${KILLS} leaders are killed under load: what was acknowledged is done on
   await load.stop();
   await cluster.settle();
   const verdict = await cluster.verdict(before);
-  t.match(verdict, { lost: [], completedTwice: [], wrongDigests: [], brokenEpochs: [], disagreements: [], unaccounted: [], kept: true });
+  t.strictSame(faults(verdict), {});
   t.equal(verdict.completedOnce, verdict.acknowledged);
   t.ok(verdict.acknowledged > KILLS * WORK_BETWEEN, `${verdict.acknowledged} tasks were acknowledged`);
   const sorted = [...pauses].sort((a, b) => a - b);

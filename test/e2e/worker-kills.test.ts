@@ -2,6 +2,8 @@ import t from 'tap';
 import { systemClock } from '../../src/clock.js';
 import { isAlive, TestCluster, waitFor } from './cluster.js';
 
+t.setTimeout(0);
+
 const TASKS = 8;
 
 t.test('tasks of a dead worker run elsewhere, whether or not the leader died with it', async (t) => {

@@ -91,6 +91,19 @@ t.test('a finished task is found at every moment between its end and its record'
   t.equal(state.changes.windows.length, 0);
 });
 
+t.test('two writes under way: each takes only its own out of the overlay', async (t) => {
+  const { state, apply } = bare();
+  const marks = ['a', 'b'].map((id) => {
+    apply(submit(id), { type: 'cancel', taskId: taskId(id), reason: '' });
+    return takeChanges(state).mark;
+  });
+  t.same([...state.changes.overlay.keys()], ['a', 'b']);
+  changesDurable(state, marks[0] as number);
+  t.same([...state.changes.overlay.keys()], ['b']);
+  changesDurable(state, marks[1] as number);
+  t.same([...state.changes.overlay.keys()], []);
+});
+
 t.test('finished tasks lie in the order in which they finished', async (t) => {
   const seqs = [1, 9, 10, 15, 16, 255, 256, 2 ** 32, Number.MAX_SAFE_INTEGER];
   t.same(seqs.map(finishedOrderKey).sort(), seqs.map(finishedOrderKey));

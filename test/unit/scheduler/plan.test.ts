@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { applyBlock } from '../../../src/cluster/apply.js';
 import type { Command } from '../../../src/cluster/command.js';
+import { checkInvariants } from '../../../src/cluster/invariants.js';
 import { hasRoom, keeps, keepsAll, mayRun } from '../../../src/cluster/fit.js';
 import { nodeId, revision, session, taskId } from '../../../src/cluster/ids.js';
 import type { Constraint, Resources } from '../../../src/cluster/model.js';
@@ -70,6 +71,32 @@ t.test('a task that fits nowhere holds up nobody', async (t) => {
   c.submit('plain');
   c.register('n', { capacity: { slots: 4 } });
   t.same(into(c), ['large:n', 'plain:n']);
+});
+
+t.test('hundreds come back at once, from many nodes, some leave meanwhile: still oldest first', async (t) => {
+  const state = newState();
+  let index = 0;
+  const apply = (...commands: Command[]) => {
+    applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), () => null);
+    checkInvariants(state);
+  };
+  const ids = Array.from({ length: 400 }, (_, i) => `t${i}`);
+  const nodes = Array.from({ length: 20 }, (_, i) => `n${i}`);
+  apply(...ids.map((id) => submit(id)), ...nodes.map((id) => register(id, { capacity: { slots: 20 } })));
+  apply({ type: 'assign', pairs: ids.map((id, i) => ({ taskId: taskId(id), nodeId: nodeId(`n${(i * 7) % 20}`) })) });
+  t.equal(state.counts.assigned, 400);
+  apply(...ids.map((id) => submit(`later-${id}`)));
+  // In an order that has nothing to do with age.
+  for (let i = 0; i < 20; i++) {
+    const node = state.nodes.get(nodeId(`n${(i * 13 + 5) % 20}`));
+    apply({ type: 'loseNode', nodeId: node?.id as never, session: node?.session as never, reason: 'silent' });
+    apply({ type: 'cancel', taskId: taskId(`t${i * 20 + (i % 3)}`), reason: 'leaves from within the heap' });
+  }
+  apply(register('big', { capacity: { slots: 10_000 } }));
+  const planned = plan(state, 10_000).map((pair) => pair.taskId as string);
+  const left = [...ids, ...ids.map((id) => `later-${id}`)].filter((id) => state.tasks.has(taskId(id)));
+  t.equal(left.length, 780);
+  t.same(planned, left);
 });
 
 t.test('only ready nodes, and only tasks whose time has come', async (t) => {

@@ -123,7 +123,7 @@ export class Session {
    */
   async leave(timeoutMs: number): Promise<void> {
     this.leaving = true;
-    if (this.stats.registrations === 0) return;
+    if (this.stats.registrations === 0 || this.closing.signal.aborted) return;
     const late = new AbortController();
     const left = new Promise<void>((resolve) => {
       this.left = resolve;

@@ -33,11 +33,10 @@ export function createExecExecutor(options: ExecOptions): Executor & { close(): 
     const value = environment[name];
     if (value !== undefined) base[name] = value;
   }
-  // The worker ends without having stopped its attempts (a fatal error): they are not left behind.
-  const onExit = (): void => {
+  const killAll = (): void => {
     for (const attempt of running) attempt.kill('SIGKILL');
   };
-  process.on('exit', onExit);
+  onProcessExit(killAll);
   return {
     start(assignment: Assignment): RunningAttempt {
       const { run } = assignment;
@@ -66,10 +65,26 @@ export function createExecExecutor(options: ExecOptions): Executor & { close(): 
       return attempt;
     },
     close() {
-      process.off('exit', onExit);
-      onExit();
+      offProcessExit(killAll);
+      killAll();
     },
   };
+}
+
+/** A process that ends without having stopped its workers (a fatal error) leaves no attempt behind. One listener, however many workers there are. */
+const atExit = new Set<() => void>();
+const runAtExit = (): void => {
+  for (const call of atExit) call();
+};
+
+function onProcessExit(call: () => void): void {
+  if (atExit.size === 0) process.on('exit', runAtExit);
+  atExit.add(call);
+}
+
+function offProcessExit(call: () => void): void {
+  atExit.delete(call);
+  if (atExit.size === 0) process.off('exit', runAtExit);
 }
 
 const over = (end: AttemptEnding): RunningAttempt => ({ stop() {}, done: Promise.resolve(end) });

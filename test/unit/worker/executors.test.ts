@@ -176,6 +176,7 @@ t.test('exec: what a program leaves behind ends with it', async (t) => {
 
 t.test('exec: close leaves no process behind', async (t) => {
   const executor = createExecExecutor({ nodeId: 'n', clock: systemClock, logger: silentLogger });
+  const others = Array.from({ length: 20 }, () => createExecExecutor({ nodeId: 'n', clock: systemClock, logger: silentLogger }));
   const dir = folder(t);
   const listeners = process.listenerCount('exit');
   const attempt = executor.start(sh(`trap '' TERM; echo $$ > ${dir}/pid; while :; do sleep 0.1; done`), noProgress);
@@ -183,7 +184,9 @@ t.test('exec: close leaves no process behind', async (t) => {
   executor.close();
   t.match(await attempt.done, { state: 'failed', result: { signal: 'SIGKILL' } });
   t.notOk(lives(pidIn(`${dir}/pid`)));
-  t.equal(process.listenerCount('exit'), listeners - 1);
+  t.equal(process.listenerCount('exit'), listeners);
+  for (const other of others) other.close();
+  t.equal(process.listenerCount('exit'), listeners - 1, 'one listener for all of them');
 });
 
 function handlers(table: Handlers) {

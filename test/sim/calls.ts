@@ -16,8 +16,9 @@ export type ServerTable = Map<string, Server>;
 export interface CallHooks {
   /** The server threw something that is no QuorateError. */
   unexpected(endpoint: string, route: RouteName, error: unknown): void;
-  /** Any answer that a manager gives, before it travels. */
-  answered(endpoint: string, route: RouteName, answer: unknown): void;
+  refused(endpoint: string, route: RouteName, code: string): void;
+  /** Any answer that a manager gives, before it travels; gives back what travels. */
+  answered(endpoint: string, route: RouteName, answer: unknown): unknown;
 }
 
 type Watch = Awaited<ReturnType<CallPort['watch']>>;
@@ -58,8 +59,7 @@ export class SimCallPort implements CallPort {
           (answer) => {
             const complaint = answerComplaint(route, answer);
             if (complaint !== null) throw new SimFailure('protocol', `${server.endpoint} answers ${route} with what its schema does not allow: ${complaint}`);
-            this.#hooks.answered(server.endpoint, route, answer);
-            connection.answer(JSON.stringify(answer), (text) => {
+            connection.answer(JSON.stringify(this.#hooks.answered(server.endpoint, route, answer)), (text) => {
               timer?.cancel();
               resolve({ kind: 'ok', answer: JSON.parse(text) } as CallResult<Name>);
             });
@@ -116,6 +116,7 @@ export class SimCallPort implements CallPort {
 
   #problemOf(endpoint: string, route: RouteName, error: unknown): Problem {
     if (error instanceof QuorateError) {
+      this.#hooks.refused(endpoint, route, error.code);
       if (error.code === 'internal') this.#hooks.unexpected(endpoint, route, error);
       return problem(error.code, error.message, error.retryAfterMs ?? undefined);
     }

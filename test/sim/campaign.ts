@@ -55,6 +55,7 @@ export const SOMETIMES: readonly { readonly what: string; readonly counter: stri
   { what: 'a disk was compared with the log', counter: 'diskDigests' },
   { what: 'a worker crashed', counter: 'workerCrashes' },
   { what: 'a report was superseded', counter: 'tasks.superseded' },
+  { what: 'a worker spoke under a session that was over', counter: 'refused.sessionSuperseded' },
   { what: 'an end was reported twice', counter: 'tasks.repeatedEnds' },
   { what: 'an attempt was lost', counter: 'tasks.losses' },
   { what: 'an attempt timed out', counter: 'tasks.timeouts' },

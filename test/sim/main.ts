@@ -2,20 +2,13 @@ import { parseArgs } from 'node:util';
 import { failureText, runCampaign, summary } from './campaign.js';
 import { PROFILE_NAMES, type ProfileName } from './profiles.js';
 import { DEFAULT_FAULTS_MS, runSeed } from './run.js';
+import { seedsOf } from './seeds.js';
 
 const USAGE = `usage: node dist/test/sim/main.js --seeds 1..500 [--profile ${PROFILE_NAMES.join('|')}] [--faults-ms ${DEFAULT_FAULTS_MS}] [--verbose] [--keep-going] [--twice]
   --seeds       one seed (7), a range (1..500), or a list (3,9,12..20)
   --faults-ms   virtual time of faults and load of one seed, before it is healed and judged
   --keep-going  go on after a failed seed
   --twice       run each seed a second time and compare the traces`;
-
-function seedsOf(text: string): number[] {
-  return text.split(',').flatMap((part) => {
-    const [from, to] = part.split('..').map(Number);
-    if (from === undefined || !Number.isSafeInteger(from) || (to !== undefined && (!Number.isSafeInteger(to) || to < from))) throw new Error(`--seeds ${text} is no seed, range or list`);
-    return Array.from({ length: (to ?? from) - from + 1 }, (_, at) => from + at);
-  });
-}
 
 async function main(): Promise<number> {
   const { values } = parseArgs({

@@ -50,11 +50,14 @@ export class Oracle {
       let outcomes: readonly Outcome[];
       try {
         ({ outcomes } = applyBlock(this.state, block, revision(entry.index), this.finished));
-        checkInvariants(this.state);
+        // PERF: a look at everything; with a large state not after every block.
+        if (this.state.tasks.size < 40 || entry.index % 8 === 0) {
+          checkInvariants(this.state);
+          this.stats.invariantChecks++;
+        }
       } catch (error) {
         throw new SimFailure('invariants', `block ${entry.index} (${block.commands.map((command) => command.type).join(', ')}): ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       }
-      this.stats.invariantChecks++;
       this.ledger.block(block, outcomes, entry.index);
       const touched = tasksOf(block, outcomes);
       const { changes, mark } = takeChanges(this.state);

@@ -59,8 +59,8 @@ export function planOf(seed: number, random: SimRandom, forced: ProfileName | nu
   const name = forced ?? random.weighted<ProfileName>({ quiet: 1, crashes: 3, partitions: 3, lossy: 3, disk: 3, pauses: 2, workers: 3, storm: 6 });
   const managers = random.weighted<'1' | '3' | '5'>({ 1: 1, 3: 8, 5: 3 });
   return {
-    seed, profile: PROFILES[name], managers: Number(managers), workers: random.between(1, 5), clients: random.between(1, 4),
-    faultsMs: Math.round(faultsMs * random.real(0.6, 1.4)), thinkMs: random.pick([50, 200, 600]),
+    seed, profile: PROFILES[name], managers: Number(managers), workers: random.between(1, 5), clients: random.between(1, 3),
+    faultsMs: Math.round(faultsMs * random.real(0.6, 1.4)), thinkMs: random.pick([150, 400, 1000]),
     logBytesKept: random.pick([2_000, 8_000, 40_000, 1 << 20]), tailBytes: random.pick([500, 4_000, 64_000]), finishedCountMax: random.pick([20, 100, 100_000]),
     pendingCommandsMax: random.chance(0.15) ? 4 : 20_000, unordered: random.chance(0.2), clockDrift: random.pick([0, 0.001, 0.01]),
   };

@@ -92,6 +92,7 @@ function countsOf(world: World, nemesis: Nemesis): Record<string, number> {
   take('tasks.', oracle.ledger.stats);
   take('reads.', oracle.reads.stats);
   take('runs.', runs.stats);
+  take('refused.', world.refusals);
   for (const [fault, count] of nemesis.counts) counts[`fault.${fault}`] = count;
   return counts;
 }

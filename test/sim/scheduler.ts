@@ -1,5 +1,8 @@
 import type { Clock, Timer } from '../../src/clock.js';
+import { SimFailure } from './failure.js';
 import { hashText } from './random.js';
+
+const ASKED_MAX = 1_000_000;
 
 interface Scheduled {
   timeMs: number;
@@ -23,14 +26,23 @@ export class Scheduler {
   #order = 0;
   #hashA = 0x811c9dc5;
   #hashB = 0x1234567;
+  #asked = 0;
   #broken: unknown = null;
   readonly processes: Process[] = [];
 
   at(delayMs: number, owner: Process | null, label: string, call: () => void): Timer {
+    this.asked();
     if (!(delayMs >= 0)) throw new RangeError(`a delay must be 0 or more, got ${delayMs} for ${label}`);
     const event: Scheduled = { timeMs: this.nowMs + delayMs, order: this.#order++, owner, label, call };
     this.#push(event);
     return { cancel() { event.call = null; } };
+  }
+
+  /** Code that asks for the time or for timers for ever within one event starves everything else: for real, and here. */
+  asked(): void {
+    if (++this.#asked < ASKED_MAX) return;
+    this.breakWith(new SimFailure('starvation', 'one event asked for the time or set timers a million times: a loop that never lets the event loop go on'));
+    throw this.#broken;
   }
 
   /** For code that waits inside the simulation (nemesis, workload): belongs to no process, so it is never paused or lost. */
@@ -49,6 +61,7 @@ export class Scheduler {
           const event = this.#next();
           if (event === null) return resolve();
           ran = true;
+          this.#asked = 0;
           last = event.owner;
           (event.call as () => void)();
         } catch (error) {
@@ -185,7 +198,10 @@ export class Process {
     this.#clockStartMs = options.clockStartMs ?? 0;
     this.#wallStartMs = options.wallStartMs ?? 1_700_000_000_000;
     this.clock = {
-      nowMs: () => this.#clockStartMs + (scheduler.nowMs - this.#bornMs) * this.#rate,
+      nowMs: () => {
+        scheduler.asked();
+        return this.#clockStartMs + (scheduler.nowMs - this.#bornMs) * this.#rate;
+      },
       wallMs: () => Math.floor(this.#wallStartMs + this.#wallJumpMs + scheduler.nowMs),
       after: (ms, call) => scheduler.at(Math.max(ms, 0) / this.#rate, this, 'timer', call),
       soon: (call) => { scheduler.at(0, this, 'soon', call); },

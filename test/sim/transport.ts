@@ -17,6 +17,8 @@ export interface TransportHooks {
   sent(message: Message): void;
   snapshotSent(): void;
   snapshotTaken(): void;
+  /** What travels in its place: planted lies. */
+  onTheWire(message: Message): Message;
 }
 
 const CHUNK_TIMEOUT_MS = 8000;
@@ -58,7 +60,7 @@ export class SimTransport implements Transport {
     const network = this.#network;
     const { random, faults } = network;
     const to = message.to;
-    const bytes = joined(encodeMessage(message));
+    const bytes = joined(encodeMessage(this.#hooks.onTheWire(message)));
     network.scheduler.noteBytes(bytes);
     network.stats.messages++;
     const target = this.#table.get(to);

@@ -31,7 +31,12 @@ export class SimWorker {
     process.at(0, 'worker', () => {
       const worker = new Worker({
         nodeId: this.nodeId, managers: world.addresses, labels: { zone: this.#zone }, capacity: { cpuMillis: 4000, memoryMiB: 2048, slots: 6 },
-        handlers: { work: (input: unknown, context: HandlerContext) => this.#work(process, input as WorkInput, context) },
+        handlers: {
+          work: (input: unknown, context: HandlerContext) => {
+            if (world.planted.runTwice === true) this.#work(process, input as WorkInput, context).catch((error: unknown) => { if (error instanceof SimFailure) world.scheduler.breakWith(error); });
+            return this.#work(process, input as WorkInput, context);
+          },
+        },
         call: world.callPort(process, this.nodeId), clock: process.clock, random: this.#random.fork('worker'), logger: world.logger(process),
       });
       this.worker = worker;
@@ -67,7 +72,14 @@ export class SimWorker {
 
   async #work(process: Process, input: WorkInput, context: HandlerContext): Promise<Json> {
     const { runs, scheduler } = this.#world;
-    const run = runs.started(context.taskId, context.epoch, this.nodeId, scheduler.nowMs);
+    let run: ReturnType<typeof runs.started>;
+    try {
+      run = runs.started(context.taskId, context.epoch, this.nodeId, scheduler.nowMs);
+    } catch (error) {
+      // Thrown into the worker it would only fail the attempt.
+      scheduler.breakWith(error);
+      throw error;
+    }
     const aborted = new Promise<void>((resolve) => {
       if (context.signal.aborted) resolve();
       else context.signal.addEventListener('abort', () => resolve(), { once: true });

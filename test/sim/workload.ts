@@ -1,4 +1,5 @@
 import { QuorateClient, QuorateError, WaitTimeoutError } from '../../src/client/index.js';
+import type { CallPort } from '../../src/protocol/call.js';
 import type { SubmitResult, TaskRequest, TaskView } from '../../src/protocol/schemas.js';
 import { canonical } from './checkers/ledger.js';
 import { fail, SimFailure } from './failure.js';
@@ -13,9 +14,9 @@ export interface WorkInput {
   readonly fate: 'ok' | 'fail' | 'failFirst' | 'hang' | 'stubborn';
 }
 
-type OperationName = 'submit' | 'submitMany' | 'resubmit' | 'conflict' | 'get' | 'getStale' | 'getWait' | 'waitFor' | 'list' | 'cancel' | 'explain' | 'nodes' | 'cluster' | 'missing';
+type OperationName = 'submit' | 'submitMany' | 'resubmit' | 'conflict' | 'get' | 'getStale' | 'getWait' | 'waitFor' | 'list' | 'cancel' | 'explain' | 'nodes' | 'cluster' | 'missing' | 'getAt' | 'submitAt';
 const WEIGHTS: Record<OperationName, number> = {
-  submit: 10, submitMany: 2, resubmit: 2, conflict: 1, get: 6, getStale: 2, getWait: 2, waitFor: 2, list: 1, cancel: 1, explain: 1, nodes: 1, cluster: 1, missing: 0.5,
+  submit: 10, submitMany: 2, resubmit: 2, conflict: 1, get: 6, getStale: 2, getWait: 2, waitFor: 2, list: 1, cancel: 1, explain: 1, nodes: 1, cluster: 1, missing: 0.5, getAt: 4, submitAt: 2,
 };
 
 /** Codes that a client may get while things are broken. Whether they are honest is for the other checkers. */
@@ -23,7 +24,8 @@ const OUTAGE = new Set(['noLeader', 'outcomeUnknown', 'overloaded', 'shuttingDow
 
 export interface WorkloadStats { operations: number; failed: number; acknowledged: number; unknown: number; overloaded: number; longestMs: number }
 
-interface Known { readonly request: TaskRequest; acknowledged: boolean }
+/** disputed: another task was sent under its id, and may have taken it once the first was forgotten. */
+interface Known { readonly request: TaskRequest; acknowledged: boolean; disputed: boolean }
 
 /** One client: a loop of operations with pauses, each judged when it ends. */
 export class Workload {
@@ -35,14 +37,16 @@ export class Workload {
   readonly #world: World;
   readonly #random: SimRandom;
   readonly #known: Known[] = [];
+  readonly #port: CallPort;
   #count = 0;
   #tasks = 0;
 
-  constructor(world: World, name: string, process: Process, client: QuorateClient, random: SimRandom) {
+  constructor(world: World, name: string, process: Process, client: QuorateClient, port: CallPort, random: SimRandom) {
     this.#world = world;
     this.name = name;
     this.process = process;
     this.client = client;
+    this.#port = port;
     this.#random = random;
   }
 
@@ -58,7 +62,7 @@ export class Workload {
 
   #run(name: OperationName): void {
     if (this.underWay.size >= 12) return;
-    const { oracle, raft, scheduler } = this.#world;
+    const { raft, scheduler } = this.#world;
     const number = this.#count++;
     const startedMs = scheduler.nowMs;
     const committed = raft.committed.length;
@@ -83,7 +87,6 @@ export class Workload {
     }).then(() => {
       this.underWay.delete(number);
       stats.longestMs = Math.max(stats.longestMs, scheduler.nowMs - startedMs);
-      void oracle;
     }).catch((error: unknown) => scheduler.breakWith(error));
   }
 
@@ -96,13 +99,13 @@ export class Workload {
     switch (name) {
       case 'submit': {
         const request = this.#newTask();
-        const entry: Known = { request, acknowledged: false };
+        const entry: Known = { request, acknowledged: false, disputed: false };
         this.#known.push(entry);
         this.#acknowledged(entry, await client.submit(request), who);
         return;
       }
       case 'submitMany': {
-        const entries = Array.from({ length: random.between(2, 20) }, (): Known => ({ request: this.#newTask(), acknowledged: false }));
+        const entries = Array.from({ length: random.between(2, 12) }, (): Known => ({ request: this.#newTask(), acknowledged: false, disputed: false }));
         this.#known.push(...entries);
         const results = await client.submitMany(entries.map((entry) => entry.request));
         if (results.length !== entries.length) fail('client', `${who} submitted ${entries.length} tasks and got ${results.length} results`);
@@ -113,15 +116,19 @@ export class Workload {
         return;
       }
       case 'resubmit':
-        if (known !== null) this.#acknowledged(known, await client.submit(known.request), who);
+        if (known === null) return;
+        try {
+          this.#acknowledged(known, await client.submit(known.request), who);
+        } catch (error) {
+          if (!(error instanceof QuorateError) || error.code !== 'taskConflict' || !known.disputed) throw error;
+        }
         return;
       case 'conflict': {
         if (known === null || !known.acknowledged) return;
+        known.disputed = true;
         try {
-          const result = await client.submit({ ...known.request, priority: (known.request.priority ?? 0) + 1 });
-          // Only where the first one is forgotten. The ledger has judged it; nobody asks for this id again.
-          this.#known.splice(this.#known.indexOf(known), 1);
-          if (result.existing) fail('idempotent submit', `${who}: a different task was taken for ${id}`);
+          // Taken only where the first one is forgotten: that is the ledger's to judge.
+          await client.submit({ ...known.request, priority: (known.request.priority ?? 0) + 1 });
         } catch (error) {
           if (!(error instanceof QuorateError) || error.code !== 'taskConflict') throw error;
         }
@@ -160,6 +167,23 @@ export class Workload {
         return;
       case 'nodes': await client.listNodes(); return;
       case 'cluster': await (random.chance(0.5) ? client.cluster() : client.leader()); return;
+      case 'getAt': {
+        // Straight at one manager, without the client's retries: followers answer reads themselves.
+        const result = await this.#port.call(random.pick(this.#world.addresses), 'getTask', { params: { id }, query: {}, body: null }, { timeoutMs: 5000 });
+        if (result.kind === 'ok') oracle.reads.saw(id, result.answer, committed, raft.committed.length, who);
+        else if (result.kind === 'refused' && result.problem.code === 'taskNotFound') oracle.reads.saw(id, null, committed, raft.committed.length, who);
+        else if (result.kind === 'refused' && !OUTAGE.has(result.problem.code)) fail('client', `${who} got ${result.problem.code}: ${result.problem.detail}`);
+        return;
+      }
+      case 'submitAt': {
+        // A follower passes it on.
+        const entry: Known = { request: this.#newTask(), acknowledged: false, disputed: false };
+        this.#known.push(entry);
+        const result = await this.#port.call(random.pick(this.#world.addresses), 'submitTasks', { params: {}, query: {}, body: entry.request }, { timeoutMs: 5000 });
+        if (result.kind === 'ok') this.#acknowledged(entry, result.answer as SubmitResult, who);
+        else if (result.kind === 'refused' && !OUTAGE.has(result.problem.code)) fail('client', `${who} got ${result.problem.code}: ${result.problem.detail}`);
+        return;
+      }
       default: name satisfies never;
     }
   }
@@ -186,7 +210,7 @@ export class Workload {
     if (account === undefined) return fail('acknowledged is never lost', `${who} was told that ${result.id} is taken; no committed entry has it`);
     if (result.revision > raft.committed.length) fail('acknowledged is never lost', `${who} was told of revision ${result.revision}; committed is ${raft.committed.length}`);
     const spec = JSON.parse(account.spec) as { run: unknown; priority: number; attemptsMax: number };
-    if (canonical(spec.run) !== canonical(request.run) || spec.priority !== (request.priority ?? 0)) {
+    if (canonical(spec.run) !== canonical(request.run) || (!known.disputed && spec.priority !== (request.priority ?? 0))) {
       fail('acknowledged is never lost', `${who} submitted ${JSON.stringify(request)}; the log has ${account.spec}`);
     }
     known.acknowledged = true;

@@ -1,5 +1,7 @@
 import { serverId, type ServerId } from '../../raft/ids.js';
 import { DEFAULT_LIMITS, DEFAULT_TIMING, type ManagerConfig, type Member } from '../../src/manager/config.js';
+import type { Message } from '../../raft/message.js';
+import type { Handlers } from '../../src/manager/api.js';
 import { createHandlers } from '../../src/manager/handlers.js';
 import { Replica } from '../../src/manager/replica.js';
 import { QuorateClient } from '../../src/client/index.js';
@@ -43,14 +45,20 @@ export interface Planted {
   readonly storage?: (inner: Storage, box: ManagerBox, world: World) => Storage;
   /** Take over what a lying disk has left, so that the other checkers see what follows from it. */
   readonly lenientDisk?: boolean;
-  /** Looks at, and may change, what a client is answered. */
+  /** Changes a message between managers on its way, after the checks on what its sender may say. */
+  readonly message?: (message: Message) => Message;
+  /** Between the API and its callers. */
+  readonly handlers?: (inner: Handlers, box: ManagerBox) => Handlers;
+  /** Changes what a manager answers, on its way. */
   readonly answer?: (route: string, answer: unknown) => unknown;
+  /** The handlers of workers run every attempt a second time. */
+  readonly runTwice?: boolean;
 }
 
 export interface WorldStats { crashes: number; restarts: number; cleanStops: number; pauses: number; fatals: number; snapshotsSent: number; snapshotsInstalled: number; workerCrashes: number; workersTakenOver: number; stateDigests: number; diskDigests: number; workload: WorkloadStats }
 
 /** How often a manager's whole state is compared with the oracle's: every so many of its events. */
-const DIGEST_EVERY = 211;
+const DIGEST_EVERY = 401;
 const ELECTION_LIMIT_MS = 8000;
 
 /** One cluster under one seed: managers, workers and clients on one queue of events, and the checkers that watch them. */
@@ -69,6 +77,8 @@ export class World {
     crashes: 0, restarts: 0, cleanStops: 0, pauses: 0, fatals: 0, snapshotsSent: 0, snapshotsInstalled: 0, workerCrashes: 0, workersTakenOver: 0, stateDigests: 0, diskDigests: 0,
     workload: { operations: 0, failed: 0, acknowledged: 0, unknown: 0, overloaded: 0, longestMs: 0 },
   };
+  /** What managers refused, by code. */
+  readonly refusals: Record<string, number> = {};
   readonly log: string[] = [];
   readonly verbose: boolean;
   readonly planted: Planted;
@@ -77,7 +87,7 @@ export class World {
   /** Since when nothing is broken any more; null while faults go on. */
   healthySinceMs: number | null = null;
   /** So long after it an operation that begins may still meet what was left behind. */
-  readonly graceMs = 15_000;
+  readonly graceMs = 8000;
   readonly random: SimRandom;
   readonly #servers: ServerTable = new Map();
   readonly #transports: TransportTable = new Map();
@@ -96,6 +106,7 @@ export class World {
     this.zones = ['a', 'b', 'c'].slice(0, Math.min(3, plan.workers));
     this.callHooks = {
       unexpected: (endpoint, route, error) => this.scheduler.breakWith(new SimFailure('handlers', `${endpoint} threw at ${route}: ${error instanceof Error ? error.stack : String(error)}`, { cause: error })),
+      refused: (_endpoint, _route, code) => { this.refusals[code] = (this.refusals[code] ?? 0) + 1; },
       answered: (_endpoint, route, answer) => this.planted.answer?.(route, answer) ?? answer,
     };
     const members: Member[] = [];
@@ -107,10 +118,11 @@ export class World {
     }
     for (let number = 1; number <= plan.clients; number++) {
       const process = this.newProcess(`c${number}`);
+      const port = this.callPort(process, process.name);
       const client = new QuorateClient({
-        managers: number % 2 === 0 ? [random.pick(this.addresses)] : this.addresses, call: this.callPort(process, process.name), clock: process.clock, random: random.fork(process.name), timeoutMs: 10_000,
+        managers: number % 2 === 0 ? [random.pick(this.addresses)] : this.addresses, call: port, clock: process.clock, random: random.fork(process.name), timeoutMs: 10_000,
       });
-      this.clients.push(new Workload(this, process.name, process, client, random.fork(`load ${process.name}`)));
+      this.clients.push(new Workload(this, process.name, process, client, port, random.fork(`load ${process.name}`)));
     }
     this.scheduler.afterEvent = (owner) => this.#afterEvent(owner);
   }
@@ -223,6 +235,7 @@ export class World {
       sent: (message) => { checkSender(message, box.id); this.raft.sent(message); },
       snapshotSent: () => { this.stats.snapshotsSent++; },
       snapshotTaken: () => { this.stats.snapshotsInstalled++; },
+      onTheWire: this.planted.message ?? ((message) => message),
     });
     const logger = this.logger(process);
     const replica = new Replica({
@@ -233,9 +246,10 @@ export class World {
     await this.#checkDisk(box, storage, 'after a restart');
     await replica.start();
     box.replica = replica;
-    box.server.handlers = createHandlers({
+    const handlers = createHandlers({
       replica, config: box.config, call: this.callPort(process, box.endpoint), clock: process.clock, random, logger, version: 'sim',
     });
+    box.server.handlers = this.planted.handlers?.(handlers, box) ?? handlers;
   }
 
   /** A manager stopped itself. Right after a failed write; anything else is a broken rule. */
@@ -298,7 +312,7 @@ export class World {
 
   observe(box: ManagerBox, replica: Replica): void {
     const status = replica.status();
-    this.raft.observe(box.id, { role: status.role, term: status.term, commit: status.commit, lastIndex: status.lastIndex, revision: replica.state.revision });
+    this.raft.observe(box.id, { role: status.role, term: status.term, commit: status.commit, lastIndex: status.lastIndex, applied: status.applied, revision: replica.state.revision });
   }
 
   /** Equal revision, equal state. */
@@ -362,7 +376,7 @@ export class World {
   async settle(): Promise<void> {
     const healed = this.scheduler.nowMs;
     await this.#until('liveness', ELECTION_LIMIT_MS, () => this.leader?.replica?.leadershipConfirmed === true, () => `no leader ${ELECTION_LIMIT_MS} ms after the heal`);
-    await this.scheduler.sleep(Math.max(0, healed + this.graceMs + 5000 - this.scheduler.nowMs));
+    await this.scheduler.sleep(Math.max(0, healed + this.graceMs + 2000 - this.scheduler.nowMs));
     for (const client of this.clients) client.stopped = true;
     for (const node of [...this.oracle.state.nodes.values()]) if (node.draining) await this.#admin((client) => client.undrain(node.id), ['nodeNotFound']);
     await this.#until('liveness', 60_000, () => this.clients.every((client) => client.underWay.size === 0), () => `operations that never end: ${this.clients.flatMap((client) => [...client.underWay.values()].map((operation) => operation.what)).join('; ')}`);

@@ -30,6 +30,7 @@ export class Ledger {
   readonly accounts = new Map<string, Account>();
   readonly stats: LedgerStats = { submitted: 0, existing: 0, conflicts: 0, assigned: 0, completions: 0, superseded: 0, unknown: 0, repeatedEnds: 0, losses: 0, forgotten: 0, cancels: 0, timeouts: 0, blocks: 0 };
   readonly #open = new Set<Account>();
+  readonly #incarnations = new Map<string, string>();
   #epoch = 0;
   #session = 0;
   #atMs = 0;
@@ -82,7 +83,10 @@ export class Ledger {
           const account = this.accounts.get(held.taskId);
           if (account === undefined || account.epoch !== held.epoch || !account.open || account.nodeId !== command.nodeId) fail('stale report', `block ${index} lets ${command.nodeId} keep epoch ${held.epoch} of ${held.taskId}, which is not its current attempt`);
         }
-        this.#close((account) => account.nodeId === command.nodeId && !keep.has(`${account.id} ${account.epoch}`));
+        // What is still on its way to the same worker is not lost by a registration that does not have it yet.
+        const same = this.#incarnations.get(command.nodeId) === command.incarnation;
+        this.#incarnations.set(command.nodeId, command.incarnation);
+        this.#close((account) => account.nodeId === command.nodeId && !keep.has(`${account.id} ${account.epoch}`) && !(same && account.state === 'assigned'));
         return;
       }
       case 'loseNode': case 'removeNode':

@@ -9,6 +9,8 @@ export interface Observed {
   readonly term: number;
   readonly commit: number;
   readonly lastIndex: number;
+  /** What the core was told to be applied. */
+  readonly applied: number;
   /** Where the state machine stands. */
   readonly revision: number;
 }
@@ -20,6 +22,7 @@ interface Member {
   /** Of this boot. */
   term: number;
   commit: number;
+  applied: number;
   revision: number;
   ledTerm: number;
 }
@@ -28,6 +31,8 @@ interface Member {
 export class RaftChecker {
   /** Entry n at committed[n - 1]: decided for ever. */
   readonly committed: Mark[] = [];
+  /** The term of whoever was first seen to know it: entry n was committed in this term or an earlier one. */
+  readonly #committedIn: number[] = [];
   /** Told every newly committed entry, once, in order. */
   onCommit: (mark: Mark) => void = () => {};
   readonly stats = { elections: 0, leaderChanges: 0, truncations: 0, commits: 0 };
@@ -41,7 +46,7 @@ export class RaftChecker {
   constructor(size: number) { this.#quorum = Math.floor(size / 2) + 1; }
 
   member(id: number, disk: DiskRecord): void {
-    this.#members.set(id, { id, disk, boot: 0, term: 0, commit: 0, revision: 0, ledTerm: 0 });
+    this.#members.set(id, { id, disk, boot: 0, term: 0, commit: 0, applied: 0, revision: 0, ledTerm: 0 });
   }
 
   booted(id: number, boot: number): void {
@@ -49,6 +54,7 @@ export class RaftChecker {
     member.boot = boot;
     member.term = 0;
     member.commit = 0;
+    member.applied = 0;
     member.revision = 0;
     member.ledTerm = 0;
   }
@@ -74,7 +80,10 @@ export class RaftChecker {
       }
       if (order.truncateFrom !== null && order.truncateFrom <= view.lastIndex) {
         this.stats.truncations++;
-        if (order.truncateFrom <= member.commit) fail('commit', `manager ${id} cuts its log from ${order.truncateFrom}, but had committed up to ${member.commit}`);
+        // Its own commit may be ahead of this order: what is cut must not be what was decided.
+        if (order.truncateFrom <= member.applied) fail('state machine safety', `manager ${id} cuts its log from ${order.truncateFrom}, but applied up to ${member.applied}`);
+        const decided = this.committed[order.truncateFrom - 1];
+        if (decided !== undefined && view.holds(decided)) fail('leader completeness', `manager ${id} cuts its log from ${order.truncateFrom}, where it holds what was committed`);
       }
       view.put({ orders: [{ ...order, entries: [] }], state: [], applied: null, compact: null });
       for (const entry of order.entries) {
@@ -121,10 +130,9 @@ export class RaftChecker {
     if (now.role === 'leader' && member.ledTerm !== now.term) this.#leads(member, now);
     if (now.commit < member.commit) fail('commit', `manager ${id} takes its commit back from ${member.commit} to ${now.commit}`);
     if (now.commit > member.commit) this.#commits(member, now.commit);
+    if (now.applied > member.applied) this.#applies(member, now);
     if (now.revision < member.revision) fail('apply', `manager ${id} goes back from revision ${member.revision} to ${now.revision}`);
     if (now.revision > now.commit) fail('apply', `manager ${id} applied ${now.revision}, committed is ${now.commit}`);
-    const durable = member.disk.durable;
-    if (now.revision > member.revision && durable !== null && now.revision > durable.lastIndex) fail('apply', `manager ${id} applied ${now.revision}; its disk ends at ${durable.lastIndex}`);
     member.revision = now.revision;
   }
 
@@ -136,9 +144,12 @@ export class RaftChecker {
     this.stats.elections++;
     if (this.#lastLeader !== member.id) this.stats.leaderChanges++;
     this.#lastLeader = member.id;
-    const disk = member.disk.issued;
-    if (now.lastIndex < this.committed.length) fail('leader completeness', `manager ${member.id} leads term ${now.term} with a log that ends at ${now.lastIndex}; committed is ${this.committed.length}`);
-    if (disk !== null) this.#agrees(member, disk.base.index + 1, Math.min(this.committed.length, disk.lastIndex), 'leader completeness');
+    const disk = member.disk.durable;
+    // Of higher terms only: one that was asleep may win an old term when a newer one has long gone on.
+    let promised = this.committed.length;
+    while (promised > 0 && (this.#committedIn[promised - 1] as number) >= now.term) promised--;
+    if (now.lastIndex < promised) fail('leader completeness', `manager ${member.id} leads term ${now.term} with a log that ends at ${now.lastIndex}; up to ${promised} was committed in earlier terms`);
+    if (disk !== null) this.#agrees(member, disk.base.index + 1, Math.min(promised, disk.lastIndex), 'leader completeness');
   }
 
   #commits(member: Member, commit: number): void {
@@ -146,17 +157,27 @@ export class RaftChecker {
       const mark = this.#onQuorum(index);
       if (mark === null) fail('commit', `manager ${member.id} commits ${index}, which no quorum of disks holds: ${this.#describe(index)}`);
       this.committed.push(mark as Mark);
+      this.#committedIn.push(member.term);
       this.stats.commits++;
       this.onCommit(mark as Mark);
     }
-    const disk = member.disk.issued;
-    if (disk !== null) this.#agrees(member, Math.max(member.commit, disk.base.index) + 1, Math.min(commit, disk.lastIndex), 'state machine safety');
     member.commit = commit;
+  }
+
+  /** Only what is applied is compared with the disk: a commit may be known before the write that cuts an old tail has left. */
+  #applies(member: Member, now: Observed): void {
+    const disk = member.disk.durable;
+    if (now.applied > now.commit) fail('apply', `manager ${member.id} applied ${now.applied}, committed is ${now.commit}`);
+    if (disk !== null) {
+      if (now.applied > disk.lastIndex) fail('apply', `manager ${member.id} applied ${now.applied}; its disk ends at ${disk.lastIndex}`);
+      this.#agrees(member, Math.max(member.applied, disk.base.index) + 1, now.applied, 'state machine safety');
+    }
+    member.applied = now.applied;
   }
 
   #agrees(member: Member, from: number, to: number, checker: string): void {
     for (let index = from; index <= to; index++) {
-      const own = member.disk.issued?.at(index);
+      const own = member.disk.durable?.at(index);
       const decided = this.committed[index - 1];
       if (own === undefined || decided === undefined) continue;
       if (own.term !== decided.term || own.hash !== decided.hash) fail(checker, `manager ${member.id} has term ${own.term} at index ${index}, where term ${decided.term} was committed${own.term === decided.term ? ' with other content' : ''}`);

@@ -1,0 +1,117 @@
+import t from 'tap';
+import { Campaign, failureText, SOMETIMES } from './campaign.js';
+import { RaftChecker } from './checkers/raft.js';
+import { SimFailure } from './failure.js';
+import { SimRandom } from './random.js';
+import { runSeed } from './run.js';
+import { Scheduler } from './scheduler.js';
+import { seedsOf } from './seeds.js';
+
+t.setTimeout(600_000);
+
+/** SEEDS=1..500 for more. Without it: as many of these as fit into the processor time, and never fewer than the least. */
+const SEEDS = process.env['SEEDS'] ?? '1..300';
+const CPU_SECONDS = process.env['SEEDS'] === undefined ? 80 : Number.POSITIVE_INFINITY;
+const LEAST = 40;
+const FAULTS_MS = 5000;
+
+const cpuSeconds = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+};
+
+t.test('a campaign of seeds: no checker complains, and it was no walk in the park', { timeout: 580_000 }, async (t) => {
+  const campaign = new Campaign();
+  const startedAt = cpuSeconds();
+  const seeds = seedsOf(SEEDS);
+  for (const seed of seeds) {
+    const result = await runSeed(seed, { faultsMs: FAULTS_MS });
+    campaign.add(result);
+    if (result.failure !== null) t.fail(`${failureText(result, null)}\n  (with --faults-ms ${FAULTS_MS})`);
+    if (campaign.failures.length >= 3 || (campaign.results.length >= LEAST && cpuSeconds() - startedAt > CPU_SECONDS)) break;
+  }
+  t.equal(campaign.failures.length, 0);
+  t.comment(`${campaign.results.length} of ${seeds.length} seeds, ${(campaign.virtualMs / 3_600_000).toFixed(2)} virtual hours, ${campaign.events} events, ${campaign.sum('workload.acknowledged')} acknowledged, ${campaign.sum('tasks.completions')} completions`);
+  // The rarer of them need a longer campaign than this one: `make sim` demands every one of them.
+  const often = ['raft.leaderChanges', 'raft.truncations', 'crashes', 'restarts', 'fatals', 'snapshotsInstalled', 'stateDigests', 'diskDigests', 'workerCrashes', 'tasks.repeatedEnds', 'tasks.losses', 'tasks.cancels', 'tasks.existing', 'network.cut', 'network.duplicated', 'reads.reads'];
+  for (const counter of often) {
+    t.ok(SOMETIMES.some((sometimes) => sometimes.counter === counter) || counter === 'reads.reads', `${counter} is a known counter`);
+    if (campaign.results.length >= LEAST) t.ok(campaign.sum(counter) > 0, `${counter} happened in ${campaign.results.length} seeds`);
+  }
+});
+
+t.test('the same seed gives the same bytes', { timeout: 200_000 }, async (t) => {
+  for (const [seed, profile] of [[1, 'storm'], [2, 'lossy'], [3, 'disk'], [4, 'workers']] as const) {
+    const first = await runSeed(seed, { profile, faultsMs: 3000 });
+    const second = await runSeed(seed, { profile, faultsMs: 3000 });
+    t.equal(second.traceHash, first.traceHash, `${profile} ${seed}: ${first.events} events`);
+    t.same(second.counts, first.counts);
+    const other = await runSeed(seed + 1000, { profile, faultsMs: 3000 });
+    t.not(other.traceHash, first.traceHash, 'and another seed other ones');
+  }
+});
+
+t.test('time moves only when everything has come to rest', async (t) => {
+  const scheduler = new Scheduler();
+  const process = scheduler.newProcess('p', { clockStartMs: 5000 });
+  const seen: string[] = [];
+  let hops = 0;
+  process.clock.after(10, async () => {
+    for (; hops < 1000; hops++) await Promise.resolve();
+    await new Promise<void>((resolve) => { globalThis.process.nextTick(resolve); });
+    seen.push(`rested at ${process.clock.nowMs()}`);
+  });
+  process.clock.after(11, () => { seen.push(`next at ${process.clock.nowMs()} after ${hops} hops`); });
+  await scheduler.run(() => false);
+  t.same(seen, ['rested at 5010', 'next at 5011 after 1000 hops']);
+});
+
+t.test('a pause holds a process, a crash ends it', async (t) => {
+  const scheduler = new Scheduler();
+  const paused = scheduler.newProcess('paused');
+  const dead = scheduler.newProcess('dead');
+  const seen: string[] = [];
+  for (const [process, name] of [[paused, 'paused'], [dead, 'dead']] as const) {
+    for (const ms of [10, 20, 30]) process.clock.after(ms, () => { seen.push(`${name} ${ms} at ${process.clock.nowMs()}`); });
+  }
+  scheduler.at(15, null, 'strike', () => { paused.pause(); dead.end(); });
+  scheduler.at(100, null, 'mend', () => paused.resume());
+  await scheduler.run(() => false);
+  t.same(seen, ['paused 10 at 10', 'dead 10 at 10', 'paused 20 at 100', 'paused 30 at 100']);
+});
+
+t.test('a loop that starves the event loop is a failure, not a hang', async (t) => {
+  const scheduler = new Scheduler();
+  const process = scheduler.newProcess('p');
+  process.clock.after(1, async () => {
+    while (process.clock.nowMs() < 1000) await Promise.resolve();
+  });
+  const error = await scheduler.run(() => false).then(() => null, (thrown: unknown) => thrown);
+  t.ok(error instanceof SimFailure && error.checker === 'starvation');
+});
+
+t.test('chance comes from the seed alone', async (t) => {
+  const draw = (seed: number, label: string): number[] => {
+    const random = new SimRandom(seed, label);
+    return Array.from({ length: 5 }, () => random.uint32());
+  };
+  t.same(draw(7, 'a'), draw(7, 'a'));
+  t.notSame(draw(7, 'a'), draw(8, 'a'));
+  t.notSame(draw(7, 'a'), draw(7, 'b'));
+  const random = new SimRandom(7);
+  const counts = { a: 0, b: 0 };
+  for (let draws = 0; draws < 4000; draws++) counts[random.weighted({ a: 3, b: 1 })]++;
+  t.ok(counts.a > 2700 && counts.a < 3300, `about three quarters: ${counts.a}`);
+});
+
+t.test('the Raft checker has eyes of its own', async (t) => {
+  const checker = new RaftChecker(3);
+  for (const id of [1, 2, 3]) checker.member(id, { durable: null, issued: null, underWay: null, opened() {} } as never);
+  const base = { commit: 0, lastIndex: 0, applied: 0, revision: 0 };
+  checker.observe(1, { ...base, role: 'leader', term: 4 });
+  t.throws(() => checker.observe(2, { ...base, role: 'leader', term: 4 }), /both lead term 4/);
+  t.throws(() => checker.observe(1, { ...base, role: 'follower', term: 3 }), /goes back from term 4/);
+  t.throws(() => checker.observe(3, { ...base, role: 'follower', term: 4, commit: 1 }), /no quorum of disks holds/);
+  checker.booted(1, 2);
+  t.throws(() => checker.observe(1, { ...base, role: 'leader', term: 4 }), /both lead term 4/, 'the same server, but a later start of it (trap A0)');
+});

@@ -20,6 +20,11 @@ export class Fifo<T> {
     return this.items[this.head + offset];
   }
 
+  /** Takes the newest one back out. */
+  pop(): T | undefined {
+    return this.length === 0 ? undefined : this.items.pop();
+  }
+
   last(): T | undefined {
     return this.length === 0 ? undefined : this.items[this.items.length - 1];
   }

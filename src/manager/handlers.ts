@@ -18,6 +18,7 @@ import type { Leadership } from './leadership.js';
 import { pageOfTasks, taskFilter } from './list-tasks.js';
 import type { Replica } from './replica.js';
 import { DEPTH_MAX, submitMany, submitOne } from './submit.js';
+import { TaskIds } from './task-ids.js';
 
 export interface HandlersOptions {
   readonly replica: Replica;
@@ -38,7 +39,7 @@ const ITEM_OVERHEAD = 64;
 /** The API's behaviour, without HTTP: input has passed the schemas; refusals are thrown as QuorateError. */
 export function createHandlers(options: HandlersOptions): Handlers {
   const { replica, config, clock, random } = options;
-  const submitDeps = { replica, clock, random, taskBytesMax: config.limits.taskBytesMax };
+  const submitDeps = { replica, ids: new TaskIds(clock, random), taskBytesMax: config.limits.taskBytesMax };
 
   /** Runs it here if this manager leads, else passes the call on to who does, once. */
   const onLeader =

@@ -229,10 +229,9 @@ export class Proposals {
 
   /** A new block stands at `index`: those that stood there or behind it before were truncated. */
   private dropFrom(index: LogIndex): void {
-    for (let at = this.inFlight.length - 1; at >= 0; at -= 1) {
-      const block = this.inFlight.at(at) as InFlight;
-      if (block.index < index) break;
-      this.giveUp(block);
+    for (let last = this.inFlight.last(); last !== undefined && last.index >= index; last = this.inFlight.last()) {
+      this.inFlight.pop();
+      this.giveUp(last);
     }
   }
 

@@ -1,13 +1,11 @@
-import { v7 } from 'uuid';
-import type { Clock } from '../clock.js';
 import type { Command, Outcome } from '../cluster/command.js';
 import { type TaskId, taskId } from '../cluster/ids.js';
 import { specFromRequest } from '../cluster/views.js';
 import { type ErrorCode, QuorateError } from '../protocol/errors.js';
 import type { SubmitResult, TaskRequest } from '../protocol/schemas.js';
-import { type Random, uuidBytes } from '../random.js';
 import { largerThan, measureJson, NOT_A_NUMBER, TOO_DEEP } from './json-size.js';
 import type { Replica } from './replica.js';
+import type { TaskIds } from './task-ids.js';
 
 /** Nesting that a task's input, or a result's value, may have. */
 export const DEPTH_MAX = 64;
@@ -20,8 +18,7 @@ const COMMAND_OVERHEAD = 64;
 
 export interface SubmitDeps {
   readonly replica: Replica;
-  readonly clock: Clock;
-  readonly random: Random;
+  readonly ids: TaskIds;
   readonly taskBytesMax: number;
 }
 
@@ -92,7 +89,7 @@ export async function submitMany(deps: SubmitDeps, requests: readonly TaskReques
   return results;
 }
 
-const idOf = (deps: SubmitDeps, request: TaskRequest): TaskId => taskId(request.id ?? v7({ msecs: deps.clock.wallMs(), random: uuidBytes(deps.random) }));
+const idOf = (deps: SubmitDeps, request: TaskRequest): TaskId => (request.id === undefined ? deps.ids.next() : taskId(request.id));
 
 /** The task's size in bytes, or why it is not taken. */
 function checked(deps: SubmitDeps, request: TaskRequest, id: TaskId): number | Refusal {

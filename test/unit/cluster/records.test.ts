@@ -104,6 +104,15 @@ t.test('two writes under way: each takes only its own out of the overlay', async
   t.same([...state.changes.overlay.keys()], []);
 });
 
+t.test('an id that is used again while its old record is deleted is not lost from sight', async (t) => {
+  const { state, apply } = bare();
+  apply(submit('b'), { type: 'cancel', taskId: taskId('b'), reason: '' }, { type: 'forget', taskIds: [taskId('b')] });
+  const deleted = takeChanges(state).mark;
+  apply(submit('b'), { type: 'cancel', taskId: taskId('b'), reason: '' });
+  changesDurable(state, deleted);
+  t.equal(findTask(state, taskId('b'), () => null)?.state, 'cancelled');
+});
+
 t.test('finished tasks lie in the order in which they finished', async (t) => {
   const seqs = [1, 9, 10, 15, 16, 255, 256, 2 ** 32, Number.MAX_SAFE_INTEGER];
   t.same(seqs.map(finishedOrderKey).sort(), seqs.map(finishedOrderKey));

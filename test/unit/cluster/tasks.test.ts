@@ -143,9 +143,25 @@ t.test('handler input is compared by value, whatever the order of its keys', asy
   const input = JSON.parse('{"a":[1,{"b":null,"c":"d"}],"e":{"__proto__":1,"f":false}}');
   c.submit('a', run(input));
   t.equal(c.one(submit('a', run(JSON.parse('{"e":{"f":false,"__proto__":1},"a":[1,{"c":"d","b":null}]}'))), 'existing').state, 'pending');
-  for (const other of ['{"a":[1,{"b":null,"c":"d"}],"e":{"f":false}}', '{"a":[{"b":null,"c":"d"},1],"e":{"__proto__":1,"f":false}}', '{}', '[]', 'null', '0']) {
+  for (const other of [
+    '{"a":[1,{"b":null,"c":"d"}],"e":{"f":false}}',
+    '{"a":[{"b":null,"c":"d"},1],"e":{"__proto__":1,"f":false}}',
+    '{"a":[1,{"b":null,"c":"d","more":0}],"e":{"__proto__":1,"f":false}}',
+    '{}',
+    '[]',
+    'null',
+    '0',
+  ]) {
     c.one(submit('a', run(JSON.parse(other))), 'taskConflict');
   }
+});
+
+t.test('a key called __proto__ is a key like any other', async (t) => {
+  const c = new Cluster();
+  const run = (input: string) => ({ run: { type: 'handler', name: 'x', input: JSON.parse(input) as unknown } as const });
+  c.submit('a', run('{"__proto__":{}}'));
+  t.equal(c.one(submit('a', run('{"x":1}')), 'taskConflict').taskId, 'a');
+  t.equal(c.one(submit('a', run('{"__proto__":{}}')), 'existing').taskId, 'a');
 });
 
 t.test('cancel: at once while pending, through the worker while assigned or running', async (t) => {

@@ -348,6 +348,33 @@ t.test('failover: everything runs on, held attempts are kept, unanswered ends ar
   }
 });
 
+t.test('what a registration does not keep is stopped at once, before any line', async (t) => {
+  const { clock, cluster, gates, worker } = await started(t);
+  const lost = cluster.assign('n1', 'lost', handler('hold'));
+  const ended = cluster.assign('n1', 'ended', handler('hold'));
+  await settle();
+  cluster.kill('http://m1:1');
+  gates[1]?.finish();
+  cluster.obstacle = ({ name }) => (name === 'watchAssignments' || name === 'reportNode' ? refusal('overloaded', 'busy', 5000) : null);
+  cluster.node('n1').assigned.delete(lost);
+  cluster.node('n1').assigned.delete(ended);
+  cluster.elect('http://m2:1');
+  await clock.until(() => worker.stats.registrations === 2, 'registered', 2000);
+  await settle();
+  t.ok(gates[0]?.context.signal.aborted);
+  cluster.obstacle = () => null;
+  await clock.advance(20_000);
+  t.same(
+    cluster.calls.filter(
+      (call) =>
+        call.name === 'reportNode' &&
+        (call.input.body as { items: { taskId: string }[] }).items.some((item) => item.taskId === 'ended' && call.address === 'http://m2:1'),
+    ),
+    [],
+    'nor is its end reported any more',
+  );
+});
+
 t.test('an answer that is lost: the end goes again, and counts once', async (t) => {
   const { clock, cluster, gates } = await started(t);
   cluster.assign('n1', 'a', handler('hold'));
@@ -473,6 +500,7 @@ t.test('two workers with one node id: one of them survives', async (t) => {
     t.equal(loser.worker.stats.running, 0, 'it runs nothing any more');
     t.equal(first.cluster.open, 1);
     const registrations = first.cluster.count('registerNode');
+    t.ok(registrations <= 6, `${registrations} registrations until then`);
     await first.clock.advance(20_000);
     t.equal(first.cluster.count('registerNode'), registrations, 'and there is peace');
     first.cluster.assign('n1', 'b', handler('now', 5));

@@ -60,10 +60,23 @@ export interface Limits {
 }
 
 export const DEFAULT_TIMING: Timing = {
-  tickMs: 50, electionTicks: 10, heartbeatTicks: 2, workerHeartbeatMs: 1500, leaseMs: 6000, writeTimeoutMs: 10_000, flushMs: 100,
+  tickMs: 50,
+  electionTicks: 10,
+  heartbeatTicks: 2,
+  workerHeartbeatMs: 1500,
+  leaseMs: 6000,
+  writeTimeoutMs: 10_000,
+  flushMs: 100,
 };
 
 export const DEFAULT_LIMITS: Limits = {
-  taskBytesMax: 1 << 20, bodyBytesMax: 32 << 20, pendingCommandsMax: 20_000, pendingBytesMax: 64 << 20, connectionsMax: 20_000, watchersMax: 10_000,
-  finishedCountMax: 1_000_000, finishedAgeMs: 7 * 86_400_000, logBytesKept: 64 << 20,
+  taskBytesMax: 1 << 20,
+  bodyBytesMax: 32 << 20,
+  pendingCommandsMax: 20_000,
+  pendingBytesMax: 64 << 20,
+  connectionsMax: 20_000,
+  watchersMax: 10_000,
+  finishedCountMax: 1_000_000,
+  finishedAgeMs: 7 * 86_400_000,
+  logBytesKept: 64 << 20,
 };

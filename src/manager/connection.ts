@@ -33,7 +33,9 @@ export class Connection {
     this.#events = events;
     socket.setNoDelay(true);
     socket.on('data', (bytes: Uint8Array) => this.#received(bytes));
-    socket.on('error', (error: NodeJS.ErrnoException) => { this.#reason ??= error.code ?? 'error'; });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#reason ??= error.code ?? 'error';
+    });
     socket.on('close', () => {
       this.#over = true;
       this.#reader.stop();
@@ -100,8 +102,12 @@ export class Connection {
     this.#socket.end(() => this.#socket.destroy());
   }
 
-  pause(): void { this.#socket.pause(); }
-  resume(): void { this.#socket.resume(); }
+  pause(): void {
+    this.#socket.pause();
+  }
+  resume(): void {
+    this.#socket.resume();
+  }
 
   flush(): void {
     this.#flushing = false;

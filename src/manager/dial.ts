@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import type { ServerId } from '../../raft/ids.js';
 import { Connection } from './connection.js';
 import type { FrameType } from './frames.js';
-import { decodeRefusal, decodeWelcome, encodeJson, type Hello, type Purpose } from './handshake.js';
+import { decodeRefusal, decodeWelcome, encodeJson, type Hello, type Purpose, type Welcome } from './handshake.js';
 import type { PeerContext } from './peer-context.js';
 
 export interface DialEvents {
@@ -24,17 +24,30 @@ export function dial(context: PeerContext, to: ServerId, purpose: Purpose, event
 
   const refuse = (reason: string, text: string): void => {
     refused = true;
-    context.log.log(`dial:${to}:${reason}`, 'warn', `server ${to} at ${where} and this one do not go together (${reason}): ${text}`, { peer: to, code: reason });
+    context.log.log(`dial:${to}:${reason}`, 'warn', `server ${to} at ${where} and this one do not go together (${reason}): ${text}`, {
+      peer: to,
+      code: reason,
+    });
     connection.close(reason);
   };
 
-  const welcomed = (payload: Uint8Array): void => {
-    const welcome = decodeWelcome(payload);
-    if (welcome === null) return refuse('badWelcome', 'its answer to the handshake cannot be read');
-    if (welcome.clusterId !== context.clusterId) return refuse('wrongCluster', `it belongs to cluster ${welcome.clusterId}, this one to ${context.clusterId}: check --member`);
-    if (welcome.serverId !== to) return refuse('wrongServer', `server ${welcome.serverId} answers there: check --member`);
-    if (!meet(context, to, welcome.incarnation)) return refuse('incarnationChanged', 'another incarnation of it is still connected: two processes with one id?');
+  /** What is wrong with the answer, as a code and a text. */
+  const misfit = (welcome: Welcome | null): readonly [string, string] | null => {
+    if (welcome === null) return ['badWelcome', 'its answer to the handshake cannot be read'];
+    if (welcome.clusterId !== context.clusterId)
+      return ['wrongCluster', `it belongs to cluster ${welcome.clusterId}, this one to ${context.clusterId}: check --member`];
+    if (welcome.serverId !== to) return ['wrongServer', `server ${welcome.serverId} answers there: check --member`];
+    if (!meet(context, to, welcome.incarnation)) return ['incarnationChanged', 'another incarnation of it is still connected: two processes with one id?'];
     release = context.incarnations.hold(to, welcome.incarnation);
+    return null;
+  };
+
+  const welcomed = (payload: Uint8Array): void => {
+    const wrong = misfit(decodeWelcome(payload));
+    if (wrong !== null) {
+      refuse(...wrong);
+      return;
+    }
     linked = true;
     deadline.cancel();
     connection.trust();
@@ -72,8 +85,13 @@ export function dial(context: PeerContext, to: ServerId, purpose: Purpose, event
 export function meet(context: PeerContext, server: ServerId, incarnation: string): boolean {
   const verdict = context.incarnations.check(server, incarnation);
   if (verdict === 'changed') {
-    context.log.log(`incarnation:${server}`, 'error', `server ${server} came back with another data directory (incarnation ${incarnation}): what it had voted and `
-      + 'acknowledged is gone. If its directory was wiped, acknowledged writes may be at risk until it has caught up: do not wipe a second one', { peer: server, incarnation });
+    context.log.log(
+      `incarnation:${server}`,
+      'error',
+      `server ${server} came back with another data directory (incarnation ${incarnation}): what it had voted and ` +
+        'acknowledged is gone. If its directory was wiped, acknowledged writes may be at risk until it has caught up: do not wipe a second one',
+      { peer: server, incarnation },
+    );
   }
   return verdict !== 'alive';
 }

@@ -13,7 +13,16 @@ const MAGIC = 'QUORATE';
 export const PREAMBLE: Uint8Array = Uint8Array.from([...Buffer.from(MAGIC, 'latin1'), PROTOCOL_VERSION]);
 
 export const FRAME_TYPES = [
-  'hello', 'welcome', 'refusal', 'message', 'keepalive', 'snapshotStart', 'snapshotChunk', 'snapshotEnd', 'snapshotAck', 'snapshotAnswer',
+  'hello',
+  'welcome',
+  'refusal',
+  'message',
+  'keepalive',
+  'snapshotStart',
+  'snapshotChunk',
+  'snapshotEnd',
+  'snapshotAck',
+  'snapshotAnswer',
 ] as const;
 export type FrameType = (typeof FRAME_TYPES)[number];
 

@@ -16,12 +16,19 @@ export interface Hello {
 }
 
 /** The acceptor's answer when it takes the connection. */
-export interface Welcome { readonly clusterId: string; readonly serverId: ServerId; readonly incarnation: string }
+export interface Welcome {
+  readonly clusterId: string;
+  readonly serverId: ServerId;
+  readonly incarnation: string;
+}
 
 export type RefusalCode = 'badMagic' | 'version' | 'badHello' | 'unknownPeer' | 'wrongCluster' | 'wrongServer' | 'incarnationChanged' | 'shuttingDown';
 
 /** The acceptor's answer when it does not. `text` says what to do about it. */
-export interface Refusal { readonly code: string; readonly text: string }
+export interface Refusal {
+  readonly code: string;
+  readonly text: string;
+}
 
 export const encodeJson = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value), 'utf8');
 
@@ -35,7 +42,8 @@ export function decodeJson(payload: Uint8Array): { readonly [key: string]: unkno
   }
 }
 
-const asServer = (value: unknown): ServerId | null => (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 0x7fffffff ? serverId(value) : null);
+const asServer = (value: unknown): ServerId | null =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 0x7fffffff ? serverId(value) : null;
 const asName = (value: unknown): string | null => (typeof value === 'string' && isId(value) ? value : null);
 const asText = (value: unknown): string => (typeof value === 'string' ? value.replace(/[^\x20-\x7e]/g, '?').slice(0, HANDSHAKE_BYTES_MAX) : '');
 

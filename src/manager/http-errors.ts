@@ -13,7 +13,8 @@ export function problemOf(error: unknown, bodyBytesMax: number): Problem | null 
   if (error instanceof QuorateError) return problem(error.code, error.message, error.retryAfterMs ?? undefined);
   const { code, statusCode, message } = error as { code?: unknown; statusCode?: unknown; message?: unknown };
   const known = typeof code === 'string' ? BY_FASTIFY_CODE[code] : undefined;
-  if (known === 'bodyTooLarge') return problem(known, `the body is larger than ${bodyBytesMax} bytes: send fewer tasks at once, or NDJSON, or raise --body-bytes-max`);
+  if (known === 'bodyTooLarge')
+    return problem(known, `the body is larger than ${bodyBytesMax} bytes: send fewer tasks at once, or NDJSON, or raise --body-bytes-max`);
   if (known === 'unsupportedMediaType') return problem(known, 'send content-type: application/json (or application/x-ndjson where tasks are submitted)');
   if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) return problem('invalidRequest', String(message));
   return null;

@@ -18,11 +18,13 @@ export class HttpGuard {
   }
 
   check(host: string | undefined, origin: string | undefined): string | null {
-    if (origin !== undefined && (host === undefined || !sameOrigin(origin, host))) return `header origin: requests of web pages (${origin.slice(0, 200)}) are not taken`;
+    if (origin !== undefined && (host === undefined || !sameOrigin(origin, host)))
+      return `header origin: requests of web pages (${origin.slice(0, 200)}) are not taken`;
     if (!this.#loopback || (host !== undefined && this.#passed.has(host))) return null;
     if (host === undefined) return 'header host: is missing';
     const name = hostOf(host);
-    if (isIP(name) === 0 && !this.#names.has(name.toLowerCase())) return `header host: ${host.slice(0, 200)} is not a name of this manager; use its address, or localhost`;
+    if (isIP(name) === 0 && !this.#names.has(name.toLowerCase()))
+      return `header host: ${host.slice(0, 200)} is not a name of this manager; use its address, or localhost`;
     if (this.#passed.size < CACHE_MAX) this.#passed.add(host);
     return null;
   }

@@ -21,7 +21,10 @@ import { compileValidator, queryCoercion, shallowText, TEXT_DEPTH_MAX } from './
 export const FORWARDED_HEADER = 'x-quorate-forwarded';
 
 /** Null: fine. Else why not, in one sentence. */
-export interface Health { alive(): string | null; ready(): string | null }
+export interface Health {
+  alive(): string | null;
+  ready(): string | null;
+}
 
 export interface HttpOptions {
   readonly handlers: Handlers;
@@ -61,7 +64,12 @@ const SCAN_FROM = 256 << 10;
 /** The API over HTTP/1.1: every route of the table, in one loop. */
 export async function createHttpServer(options: HttpOptions): Promise<HttpServer> {
   const { handlers, limits, logger, clock } = options;
-  const stats: HttpStats = { answers: Object.fromEntries([...Object.keys(routes), 'other'].map((name) => [name, { ok: 0, refused: 0, failed: 0 }])), watchers: 0, connectionsDropped: 0, connections: () => sockets };
+  const stats: HttpStats = {
+    answers: Object.fromEntries([...Object.keys(routes), 'other'].map((name) => [name, { ok: 0, refused: 0, failed: 0 }])),
+    watchers: 0,
+    connectionsDropped: 0,
+    connections: () => sockets,
+  };
   const log = new LimitedLog(logger, clock);
   const open = new Set<RequestContext>();
   const watches = new Set<() => void>();
@@ -84,7 +92,9 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
     clientErrorHandler: (error, socket) => refuseRaw(error, socket as Socket),
-    frameworkErrors: (error, request, reply) => { fail(error, request, reply); },
+    frameworkErrors: (error, request, reply) => {
+      fail(error, request, reply);
+    },
   });
   app.server.maxConnections = limits.connectionsMax;
   app.server.on('connection', (socket) => {
@@ -95,7 +105,9 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
       fresh.delete(socket);
     });
   });
-  app.server.on('drop', () => { stats.connectionsDropped += 1; });
+  app.server.on('drop', () => {
+    stats.connectionsDropped += 1;
+  });
 
   const count = (name: string, status: number): void => {
     const answers = stats.answers[name] ?? stats.answers.other;
@@ -115,7 +127,9 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     count(name, answer.status);
     sendProblem(reply, answer);
   };
-  app.setErrorHandler((error, request, reply) => { fail(error, request, reply); });
+  app.setErrorHandler((error, request, reply) => {
+    fail(error, request, reply);
+  });
   app.setNotFoundHandler((request, reply) => {
     fail(new QuorateError('routeNotFound', `there is no ${request.method} ${request.url.slice(0, 200)}; see /v1/openapi.json`), request, reply);
   });
@@ -133,7 +147,8 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
     const text = body as string;
     if (text === '') return done(null, undefined);
-    if (text.length >= SCAN_FROM && !shallowText(text)) return done(new QuorateError('invalidRequest', `body: nests deeper than ${TEXT_DEPTH_MAX} levels`), undefined);
+    if (text.length >= SCAN_FROM && !shallowText(text))
+      return done(new QuorateError('invalidRequest', `body: nests deeper than ${TEXT_DEPTH_MAX} levels`), undefined);
     let value: unknown;
     try {
       value = JSON.parse(text);
@@ -150,20 +165,25 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
   await registerOpenApi(app, options);
 
   const answered = (name: string, reply: FastifyReply, answer: Promise<unknown>, request: FastifyRequest, status: number): void => {
-    answer.then(
-      (value) => {
+    answer
+      .then((value) => {
         count(name, status);
         reply.code(status).header('content-type', JSON_TYPE).send(JSON.stringify(value));
-      },
-    ).catch((error: unknown) => fail(error, request, reply));
+      })
+      .catch((error: unknown) => fail(error, request, reply));
   };
 
   for (const name of Object.keys(routes) as RouteName[]) {
     const route: Route = routes[name];
     const handle = handlers[name] as (input: unknown, context: CallContext) => Promise<unknown>;
-    const contextOf = (request: FastifyRequest, reply: FastifyReply): RequestContext => new RequestContext(request.headers[FORWARDED_HEADER] === '1', reply.raw, open);
+    const contextOf = (request: FastifyRequest, reply: FastifyReply): RequestContext =>
+      new RequestContext(request.headers[FORWARDED_HEADER] === '1', reply.raw, open);
     app.route({
-      method: route.method, url: route.path, config: { name }, schema: schemaOf(route), validatorCompiler: ({ httpPart }) => validatorOf(route, httpPart),
+      method: route.method,
+      url: route.path,
+      config: { name },
+      schema: schemaOf(route),
+      validatorCompiler: ({ httpPart }) => validatorOf(route, httpPart),
       // PERF: returns nothing: a returned reply is a thenable, which fastify watches with `finished` (3 us of 45).
       handler: (request, reply) => {
         if (request.body instanceof Lines) {
@@ -181,8 +201,11 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
 
   async function lines(request: FastifyRequest, reply: FastifyReply, body: Lines, context: RequestContext): Promise<void> {
     const results = submitLines(body.payload, {
-      lineBytesMax: limits.taskBytesMax, validate: validTask, clock,
-      submit: async (tasks: TaskRequest[]) => ((await handlers.submitTasks({ params: {}, query: {}, body: tasks }, context)) as { results: SubmitResult[] }).results,
+      lineBytesMax: limits.taskBytesMax,
+      validate: validTask,
+      clock,
+      submit: async (tasks: TaskRequest[]) =>
+        ((await handlers.submitTasks({ params: {}, query: {}, body: tasks }, context)) as { results: SubmitResult[] }).results,
       explain: (error) => problemOf(error, limits.bodyBytesMax) ?? problem('internal', 'something unexpected happened'),
     });
     try {
@@ -241,7 +264,8 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
   }
 
   return {
-    app, stats,
+    app,
+    stats,
     async listen(): Promise<string> {
       await app.listen({ host: options.listen.host, port: options.listen.port, backlog: 1024 });
       const address = app.server.address();
@@ -254,12 +278,19 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
       for (const context of [...open]) context.abort();
       for (const socket of fresh) socket.destroy();
       let closed = false;
-      const done = app.close().then(() => { closed = true; });
+      const done = app.close().then(() => {
+        closed = true;
+      });
       const untilMs = clock.nowMs() + graceMs;
       // A kept-alive connection becomes idle when its last answer is out: then, and not before, it is closed.
       while (!closed && clock.nowMs() < untilMs) {
         app.server.closeIdleConnections();
-        await Promise.race([done, new Promise<void>((resolve) => { clock.after(20, resolve); })]);
+        await Promise.race([
+          done,
+          new Promise<void>((resolve) => {
+            clock.after(20, resolve);
+          }),
+        ]);
       }
       app.server.closeAllConnections();
       await done;
@@ -317,7 +348,14 @@ function registerOtherMethods(app: FastifyInstance): void {
       throw new QuorateError('methodNotAllowed', `${request.method} is not taken here; ${allow} is`);
     };
     const method = (['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] satisfies HTTPMethods[]).filter((each) => !taken.has(each));
-    app.route({ method, url, schema: { hide: true } as object, config: { name: 'other' } as object, onRequest: async (request, reply) => refuse(request, reply), handler: refuse });
+    app.route({
+      method,
+      url,
+      schema: { hide: true } as object,
+      config: { name: 'other' } as object,
+      onRequest: async (request, reply) => refuse(request, reply),
+      handler: refuse,
+    });
   }
 }
 
@@ -327,7 +365,14 @@ function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy();
     return;
   }
-  const text = error.code === 'HPE_HEADER_OVERFLOW' ? 'the headers are larger than 16 KiB' : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'the request did not come in time' : 'this is not a readable HTTP/1.1 request';
+  const text =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? 'the headers are larger than 16 KiB'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? 'the request did not come in time'
+        : 'this is not a readable HTTP/1.1 request';
   const body = JSON.stringify(problem('invalidRequest', text));
-  socket.end(`HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`);
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
 }

@@ -44,14 +44,19 @@ const READY_LAG_MAX = 1000;
  * Puts a manager together and starts it: directory, peers, replica, API, in this order; what fails closes what was opened. Rejects with
  * ConfigError, StorageError or ListenError. Resolves when the API is served; a leader may not be known yet (/readyz tells).
  */
-export async function startManager(config: ManagerConfig, options: { readonly logger?: Logger; readonly clock?: Clock; readonly random?: Random } = {}): Promise<RunningManager> {
+export async function startManager(
+  config: ManagerConfig,
+  options: { readonly logger?: Logger; readonly clock?: Clock; readonly random?: Random } = {},
+): Promise<RunningManager> {
   const { logger = stderrLogger('info', { manager: config.serverId }), clock = systemClock, random = systemRandom } = options;
   const listen = listenersOf(config);
   const version = packageVersion();
   const closers: (() => Promise<void> | void)[] = [];
   let fatal: Error | null = null;
   let settle: (error: Error) => void = () => {};
-  const failed = new Promise<Error>((resolve) => { settle = resolve; });
+  const failed = new Promise<Error>((resolve) => {
+    settle = resolve;
+  });
 
   let stopped: Promise<void> | null = null;
   const stop = (): Promise<void> => {
@@ -61,31 +66,55 @@ export async function startManager(config: ManagerConfig, options: { readonly lo
 
   try {
     const opened = await openLevelStorage({
-      directory: config.directory, clusterId: config.clusterId, serverId: config.serverId, tailBytesMax: DEFAULT_OPTIONS.tailBytesMax,
-      bootstrap: { voters: config.members.map((member) => member.serverId), outgoing: null, learners: [] }, randomIncarnation: () => v4({ random: uuidBytes(random) }),
+      directory: config.directory,
+      clusterId: config.clusterId,
+      serverId: config.serverId,
+      tailBytesMax: DEFAULT_OPTIONS.tailBytesMax,
+      bootstrap: { voters: config.members.map((member) => member.serverId), outgoing: null, learners: [] },
+      randomIncarnation: () => v4({ random: uuidBytes(random) }),
     });
     const writeSeconds = new PlainHistogram(WRITE_BOUNDS_S);
     const storage: Storage = timedStorage(opened, clock, writeSeconds);
     // The replica closes both in the end; until it runs, we do.
     let running = false;
-    closers.push(async () => { if (!running) await storage.close(); });
+    closers.push(async () => {
+      if (!running) await storage.close();
+    });
 
     const addresses = new Map(config.members.map((member) => [member.serverId, parseEndpoint(member.peer)]));
     const transport = createTcpTransport({
-      clusterId: config.clusterId, serverId: config.serverId, incarnation: opened.recovered.identity.incarnation,
-      peers: config.members.map((member) => member.serverId).filter((id) => id !== config.serverId), addressOf: (id) => addresses.get(id) ?? null, listen: listen.peer, logger, clock, random,
+      clusterId: config.clusterId,
+      serverId: config.serverId,
+      incarnation: opened.recovered.identity.incarnation,
+      peers: config.members.map((member) => member.serverId).filter((id) => id !== config.serverId),
+      addressOf: (id) => addresses.get(id) ?? null,
+      listen: listen.peer,
+      logger,
+      clock,
+      random,
     });
-    closers.push(async () => { if (!running) await transport.close(); });
+    closers.push(async () => {
+      if (!running) await transport.close();
+    });
 
     const replica = new Replica({
-      config, storage, transport, clock, random, logger,
+      config,
+      storage,
+      transport,
+      clock,
+      random,
+      logger,
       onFatal: (error) => {
         fatal = error;
         // Nobody is to wait for an answer that will not come; who started the manager decides whether the process ends.
-        void stop().catch(() => undefined).then(() => settle(error));
+        void stop()
+          .catch(() => undefined)
+          .then(() => settle(error));
       },
     });
-    await replica.start().catch((error: unknown) => { throw listenError(error, 'the peer port', listen.peer, '--member or --listen-peer'); });
+    await replica.start().catch((error: unknown) => {
+      throw listenError(error, 'the peer port', listen.peer, '--member or --listen-peer');
+    });
     running = true;
     closers.push(() => replica.stop());
 
@@ -95,18 +124,33 @@ export async function startManager(config: ManagerConfig, options: { readonly lo
     const metrics = createMetrics({ replica, transport, http: () => http?.stats ?? null, writeSeconds, version, startedWallMs: clock.wallMs() });
     closers.push(() => metrics.close());
     const server = await createHttpServer({
-      handlers: createHandlers({ replica, config, call, clock, random, logger, version }), members: config.members, limits: config.limits, listen: listen.api,
-      health: healthOf(replica, () => fatal), metrics, logger, clock, version,
+      handlers: createHandlers({ replica, config, call, clock, random, logger, version }),
+      members: config.members,
+      limits: config.limits,
+      listen: listen.api,
+      health: healthOf(replica, () => fatal),
+      metrics,
+      logger,
+      clock,
+      version,
     });
     http = server;
-    const apiAddress = await server.listen().catch((error: unknown) => { throw listenError(error, 'the API', listen.api, '--member or --listen-api'); });
+    const apiAddress = await server.listen().catch((error: unknown) => {
+      throw listenError(error, 'the API', listen.api, '--member or --listen-api');
+    });
     closers.push(() => server.close());
     // The disk may have failed meanwhile: then `stop` has run already, and not seen what was opened after it.
     if (fatal !== null) {
       stopped = closeAll(closers);
       throw fatal;
     }
-    logger.log('info', 'the manager serves', { api: apiAddress, peer: `${listen.peer.host}:${listen.peer.port}`, cluster: config.clusterId, directory: config.directory, version });
+    logger.log('info', 'the manager serves', {
+      api: apiAddress,
+      peer: `${listen.peer.host}:${listen.peer.port}`,
+      cluster: config.clusterId,
+      directory: config.directory,
+      version,
+    });
     return { apiAddress, replica, stop, failed };
   } catch (error) {
     await stop().catch(() => undefined);
@@ -146,7 +190,10 @@ function healthOf(replica: Replica, fatal: () => Error | null): Health {
 function listenError(error: unknown, what: string, at: Endpoint, flags: string): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
   const where = `${at.host}:${at.port}`;
-  if (code === 'EADDRINUSE') return new ListenError('addressInUse', `${what} cannot listen on ${where}: the port is in use by another process; stop that one or change ${flags}`, { cause: error });
+  if (code === 'EADDRINUSE')
+    return new ListenError('addressInUse', `${what} cannot listen on ${where}: the port is in use by another process; stop that one or change ${flags}`, {
+      cause: error,
+    });
   if (code === 'EADDRNOTAVAIL' || code === 'EACCES' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     return new ListenError('addressUnavailable', `${what} cannot listen on ${where} (${message}): change ${flags}`, { cause: error });
   }

@@ -78,7 +78,10 @@ export function createMetrics(sources: MetricsSources): Metrics {
 
   const add = (type: 'counter' | 'gauge', name: string, help: string, read: () => number | readonly Sample[]): void => {
     const metric = {
-      name: `quorate_${name}`, help, type, aggregator: 'sum',
+      name: `quorate_${name}`,
+      help,
+      type,
+      aggregator: 'sum',
       get: async () => {
         const value = read();
         const values = typeof value === 'number' ? [{ labels: {}, value }] : value.map(([labels, each]) => ({ labels, value: each }));
@@ -98,16 +101,22 @@ export function createMetrics(sources: MetricsSources): Metrics {
         return { labels: { le: bound }, value: below, metricName: `${full}_bucket` };
       });
       return {
-        name: full, help, type: 'histogram', aggregator: 'sum',
+        name: full,
+        help,
+        type: 'histogram',
+        aggregator: 'sum',
         values: [
-          ...values, { labels: { le: '+Inf' }, value: source.count, metricName: `${full}_bucket` },
-          { labels: {}, value: source.sum, metricName: `${full}_sum` }, { labels: {}, value: source.count, metricName: `${full}_count` },
+          ...values,
+          { labels: { le: '+Inf' }, value: source.count, metricName: `${full}_bucket` },
+          { labels: {}, value: source.sum, metricName: `${full}_sum` },
+          { labels: {}, value: source.count, metricName: `${full}_count` },
         ],
       };
     };
     registry.registerMetric({ name: full, help, type: 'histogram', aggregator: 'sum', get } as unknown as Metric);
   };
-  const each = (label: string, values: { readonly [name: string]: number }): Sample[] => Object.entries(values).map(([name, value]) => [{ [label]: name }, value]);
+  const each = (label: string, values: { readonly [name: string]: number }): Sample[] =>
+    Object.entries(values).map(([name, value]) => [{ [label]: name }, value]);
 
   gauge('build_info', 'Always 1; the version is the label', () => [[{ version }, 1]]);
   gauge('tasks', 'Tasks by state; finished ones as long as they are kept', () => each('state', replica.state.counts as unknown as { [state: string]: number }));
@@ -146,14 +155,22 @@ export function createMetrics(sources: MetricsSources): Metrics {
   gauge('state_dirty_records', 'Changed records that are in the log, but not yet in the persisted state', () => replica.stats.dirtyRecords);
 
   gauge('peers_linked', 'Other managers this one has a link to', () => transport.peersLinked);
-  counter('peer_messages_total', 'Messages on the peer port', () => each('direction', { sent: transport.stats.messagesSent, received: transport.stats.messagesReceived, dropped: transport.stats.messagesDropped }));
+  counter('peer_messages_total', 'Messages on the peer port', () =>
+    each('direction', { sent: transport.stats.messagesSent, received: transport.stats.messagesReceived, dropped: transport.stats.messagesDropped }),
+  );
   counter('peer_links_total', 'Links to other managers that were made', () => transport.stats.linksMade);
   counter('peer_rejected_total', 'Connections on the peer port that were refused or cut off, by reason', () => each('reason', transport.stats.rejected));
-  counter('snapshots_total', 'States streamed between managers', () => each('outcome', { sent: transport.stats.snapshotsSent, received: transport.stats.snapshotsReceived, failed: transport.stats.snapshotsFailed }));
+  counter('snapshots_total', 'States streamed between managers', () =>
+    each('outcome', { sent: transport.stats.snapshotsSent, received: transport.stats.snapshotsReceived, failed: transport.stats.snapshotsFailed }),
+  );
 
-  counter('http_requests_total', 'Answers by route and class', () => Object.entries(http()?.answers ?? {}).flatMap(([route, { ok, refused, failed }]): Sample[] => [
-    [{ route, class: '2xx' }, ok], [{ route, class: '4xx' }, refused], [{ route, class: '5xx' }, failed],
-  ]));
+  counter('http_requests_total', 'Answers by route and class', () =>
+    Object.entries(http()?.answers ?? {}).flatMap(([route, { ok, refused, failed }]): Sample[] => [
+      [{ route, class: '2xx' }, ok],
+      [{ route, class: '4xx' }, refused],
+      [{ route, class: '5xx' }, failed],
+    ]),
+  );
   gauge('http_watchers', 'Streams of assignments that are open', () => http()?.watchers ?? 0);
   gauge('http_connections', 'Connections to the API that are open', () => http()?.connections() ?? 0);
   counter('http_connections_dropped_total', 'Connections refused because there were too many', () => http()?.connectionsDropped ?? 0);
@@ -162,7 +179,11 @@ export function createMetrics(sources: MetricsSources): Metrics {
   counter('event_loop_stall_seconds_total', 'Their time', () => replica.stats.stallMs / 1000);
   gauge('event_loop_delay_seconds', 'How late timers were since the last scrape', () => {
     const late = (nanos: number): number => Math.max(0, (Number.isFinite(nanos) ? nanos / 1e6 : 0) - LOOP_RESOLUTION_MS) / 1000;
-    const samples: Sample[] = [[{ quantile: '0.5' }, late(loop.percentile(50))], [{ quantile: '0.99' }, late(loop.percentile(99))], [{ quantile: '1' }, late(loop.max)]];
+    const samples: Sample[] = [
+      [{ quantile: '0.5' }, late(loop.percentile(50))],
+      [{ quantile: '0.99' }, late(loop.percentile(99))],
+      [{ quantile: '1' }, late(loop.max)],
+    ];
     loop.reset();
     return samples;
   });
@@ -177,6 +198,8 @@ export function createMetrics(sources: MetricsSources): Metrics {
   return {
     contentType: registry.contentType,
     scrape: () => registry.metrics(),
-    close: () => { loop.disable(); },
+    close: () => {
+      loop.disable();
+    },
   };
 }

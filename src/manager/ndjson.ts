@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.js';
 import { sleep } from '../clock.js';
-import { QuorateError } from '../protocol/errors.js';
+import { type ErrorCode, QuorateError } from '../protocol/errors.js';
 import type { SubmitResult, TaskRequest } from '../protocol/schemas.js';
 import type { Validator } from './validate.js';
 
@@ -38,7 +38,10 @@ export async function* submitLines(input: AsyncIterable<Uint8Array>, options: Li
       first = false;
     }
     if (next === null && underWay === null) return;
-    const turn: string | IteratorResult<Uint8Array> = await Promise.race([...(next === null || portion.full ? [] : [next]), ...(underWay === null ? [] : [underWay])]);
+    const turn: string | IteratorResult<Uint8Array> = await Promise.race([
+      ...(next === null || portion.full ? [] : [next]),
+      ...(underWay === null ? [] : [underWay]),
+    ]);
     if (typeof turn === 'string') {
       underWay = null;
       yield turn;
@@ -59,24 +62,21 @@ class Portion {
   /** Per line: null where a task of `#tasks` answers it, in order. */
   readonly #results: (SubmitResult | null)[] = [];
 
-  get size(): number { return this.#results.length; }
-  get full(): boolean { return this.#results.length >= BATCH_TASKS_MAX || this.#bytes >= BATCH_BYTES_MAX; }
+  get size(): number {
+    return this.#results.length;
+  }
+  get full(): boolean {
+    return this.#results.length >= BATCH_TASKS_MAX || this.#bytes >= BATCH_BYTES_MAX;
+  }
 
   /** `line` null: it was too long to be kept. */
-  add(line: string | null, number: number, { validate, lineBytesMax }: LinesOptions): void {
-    const refuse = (code: string, detail: string): void => { this.#results.push(failed('', code, `line ${number}: ${detail}`)); };
-    if (line === null) return refuse('bodyTooLarge', `longer than ${lineBytesMax} bytes`);
-    let task: unknown;
-    try {
-      task = JSON.parse(line);
-    } catch (error) {
-      return refuse('invalidRequest', `not JSON: ${(error as Error).message}`);
-    }
-    const wrong = validate(task);
-    if (wrong !== null) return refuse('invalidRequest', wrong);
-    this.#bytes += line.length;
-    this.#tasks.push(task as TaskRequest);
-    this.#results.push(null);
+  add(line: string | null, number: number, options: LinesOptions): void {
+    const read = readTask(line, options);
+    if ('task' in read) {
+      this.#bytes += (line as string).length;
+      this.#tasks.push(read.task);
+      this.#results.push(null);
+    } else this.#results.push(failed('', read.code, `line ${number}: ${read.detail}`));
   }
 
   async run(options: LinesOptions, mayReject: boolean): Promise<string> {
@@ -106,6 +106,21 @@ class Portion {
       }
     }
   }
+}
+
+function readTask(
+  line: string | null,
+  { validate, lineBytesMax }: LinesOptions,
+): { readonly task: TaskRequest } | { readonly code: ErrorCode; readonly detail: string } {
+  if (line === null) return { code: 'bodyTooLarge', detail: `longer than ${lineBytesMax} bytes` };
+  let task: unknown;
+  try {
+    task = JSON.parse(line);
+  } catch (error) {
+    return { code: 'invalidRequest', detail: `not JSON: ${(error as Error).message}` };
+  }
+  const wrong = validate(task);
+  return wrong === null ? { task: task as TaskRequest } : { code: 'invalidRequest', detail: wrong };
 }
 
 const failed = (id: string, code: string, detail: string): SubmitResult => ({ id, state: null, existing: false, revision: 0, error: { code, detail } });

@@ -12,12 +12,18 @@ export async function registerOpenApi(app: FastifyInstance, { version }: { reado
       const name = (route.config as { name?: keyof typeof routes } | undefined)?.name;
       const found: Route | undefined = name === undefined ? undefined : routes[name];
       if (found === undefined) return { schema, url };
-      const answer = found.answer === null
-        ? { description: 'NDJSON: one line at a time', content: { 'application/x-ndjson': { schema: { type: 'string' } } } }
-        : { description: found.summary, content: { 'application/json': { schema: found.answer } } };
+      const answer =
+        found.answer === null
+          ? { description: 'NDJSON: one line at a time', content: { 'application/x-ndjson': { schema: { type: 'string' } } } }
+          : { description: found.summary, content: { 'application/json': { schema: found.answer } } };
       const refusal = { description: 'What was wrong, with a stable code', content: { 'application/problem+json': { schema: ProblemSchema } } };
       return {
-        schema: { ...schema, operationId: name, ...(name === 'submitTasks' ? { consumes: ['application/json', 'application/x-ndjson'] } : {}), response: { [found.status]: answer, '4XX': refusal, '5XX': refusal } } as never,
+        schema: {
+          ...schema,
+          operationId: name,
+          ...(name === 'submitTasks' ? { consumes: ['application/json', 'application/x-ndjson'] } : {}),
+          response: { [found.status]: answer, '4XX': refusal, '5XX': refusal },
+        } as never,
         url,
       };
     },

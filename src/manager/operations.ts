@@ -7,7 +7,9 @@ import type { HttpOptions } from './http.js';
 export function registerOperations(app: FastifyInstance, { health, metrics }: Pick<HttpOptions, 'health' | 'metrics'>): void {
   const hidden = { schema: { hide: true } as object, config: { name: 'other' } };
   app.route({
-    method: ['GET', 'HEAD'], url: '/healthz', ...hidden,
+    method: ['GET', 'HEAD'],
+    url: '/healthz',
+    ...hidden,
     handler: (_request, reply) => {
       const wrong = health.alive();
       if (wrong === null) reply.send({ status: 'ok' });
@@ -15,7 +17,9 @@ export function registerOperations(app: FastifyInstance, { health, metrics }: Pi
     },
   });
   app.route({
-    method: ['GET', 'HEAD'], url: '/readyz', ...hidden,
+    method: ['GET', 'HEAD'],
+    url: '/readyz',
+    ...hidden,
     handler: (_request, reply) => {
       const wrong = health.alive() ?? health.ready();
       if (wrong === null) reply.send({ status: 'ok' });

@@ -24,11 +24,24 @@ const DAY_MS = 86_400_000;
 const MEBI = 1 << 20;
 
 const TIMING_BOUNDS: Record<keyof Timing, Bounds> = {
-  tickMs: [5, 1000], electionTicks: [3, 1000], heartbeatTicks: [1, 500], workerHeartbeatMs: [50, 60_000], leaseMs: [200, 600_000], writeTimeoutMs: [100, 600_000], flushMs: [0, 10_000],
+  tickMs: [5, 1000],
+  electionTicks: [3, 1000],
+  heartbeatTicks: [1, 500],
+  workerHeartbeatMs: [50, 60_000],
+  leaseMs: [200, 600_000],
+  writeTimeoutMs: [100, 600_000],
+  flushMs: [0, 10_000],
 };
 const LIMIT_BOUNDS: Record<keyof Limits, Bounds> = {
-  taskBytesMax: [1024, 16 * MEBI], bodyBytesMax: [1024, 512 * MEBI], pendingCommandsMax: [1, 10_000_000], pendingBytesMax: [MEBI, 1 << 30], connectionsMax: [1, 1_000_000],
-  watchersMax: [1, 1_000_000], finishedCountMax: [0, 100_000_000], finishedAgeMs: [0, 3650 * DAY_MS], logBytesKept: [0, 4 * 1024 * MEBI],
+  taskBytesMax: [1024, 16 * MEBI],
+  bodyBytesMax: [1024, 512 * MEBI],
+  pendingCommandsMax: [1, 10_000_000],
+  pendingBytesMax: [MEBI, 1 << 30],
+  connectionsMax: [1, 1_000_000],
+  watchersMax: [1, 1_000_000],
+  finishedCountMax: [0, 100_000_000],
+  finishedAgeMs: [0, 3650 * DAY_MS],
+  logBytesKept: [0, 4 * 1024 * MEBI],
 };
 
 /** Checks everything that can be known without touching the disk or the network. Throws ConfigError. */
@@ -36,9 +49,15 @@ export function managerConfig(options: ManagerOptions): ManagerConfig {
   const members = membersOf(options.member);
   const id = serverOf('--id', options.id);
   const own = members.find((member) => member.serverId === id);
-  if (own === undefined) throw new ConfigError(`--id ${id} is not among --member (${members.map((member) => member.serverId).join(', ')}): every manager gets the whole list, itself included`);
+  if (own === undefined)
+    throw new ConfigError(
+      `--id ${id} is not among --member (${members.map((member) => member.serverId).join(', ')}): every manager gets the whole list, itself included`,
+    );
   const clusterId = options.cluster ?? '';
-  if (!isId(clusterId)) throw new ConfigError(`--cluster ${show(options.cluster)}: give a name of letters, digits and . _ : - that begins with a letter or digit, up to 128 characters`);
+  if (!isId(clusterId))
+    throw new ConfigError(
+      `--cluster ${show(options.cluster)}: give a name of letters, digits and . _ : - that begins with a letter or digit, up to 128 characters`,
+    );
   if (options.data === undefined || options.data.trim() === '') throw new ConfigError('--data is missing: give the directory of this manager, one for each');
 
   const peer = listenOf('--listen-peer', options.listenPeer);
@@ -46,15 +65,25 @@ export function managerConfig(options: ManagerOptions): ManagerConfig {
   const timing = numbers(options, DEFAULT_TIMING, TIMING_BOUNDS);
   const limits = numbers(options, DEFAULT_LIMITS, LIMIT_BOUNDS);
   if (timing.electionTicks < 3 * timing.heartbeatTicks) {
-    throw new ConfigError(`--election-ticks ${timing.electionTicks} must be at least three times --heartbeat-ticks ${timing.heartbeatTicks}, or every lost heartbeat is an election`);
+    throw new ConfigError(
+      `--election-ticks ${timing.electionTicks} must be at least three times --heartbeat-ticks ${timing.heartbeatTicks}, or every lost heartbeat is an election`,
+    );
   }
   if (timing.leaseMs < 2 * timing.workerHeartbeatMs) {
-    throw new ConfigError(`--lease-ms ${timing.leaseMs} must be at least twice --worker-heartbeat-ms ${timing.workerHeartbeatMs}, or one lost report loses a node`);
+    throw new ConfigError(
+      `--lease-ms ${timing.leaseMs} must be at least twice --worker-heartbeat-ms ${timing.workerHeartbeatMs}, or one lost report loses a node`,
+    );
   }
-  if (limits.bodyBytesMax < limits.taskBytesMax) throw new ConfigError(`--body-bytes-max ${limits.bodyBytesMax} must be at least --task-bytes-max ${limits.taskBytesMax}`);
+  if (limits.bodyBytesMax < limits.taskBytesMax)
+    throw new ConfigError(`--body-bytes-max ${limits.bodyBytesMax} must be at least --task-bytes-max ${limits.taskBytesMax}`);
 
   const config: ManagerConfig = {
-    clusterId, serverId: id, directory: resolve(options.data), members, timing, limits,
+    clusterId,
+    serverId: id,
+    directory: resolve(options.data),
+    members,
+    timing,
+    limits,
     ...(peer === null && api === null ? {} : { listen: { ...(peer === null ? {} : { peer }), ...(api === null ? {} : { api }) } }),
   };
   if (options.insecure !== true) refuseBeyondLoopback(config);
@@ -72,8 +101,12 @@ export function listenersOf(config: ManagerConfig): { readonly peer: Endpoint; r
 
 function refuseBeyondLoopback(config: ManagerConfig): void {
   const { peer, api } = listenersOf(config);
-  for (const [what, { host }] of [['the peer port', peer], ['the API', api]] as const) {
-    if (!isLoopback(host)) throw new ConfigError(`${what} would listen on ${host}, which others reach: TLS is not there yet, so this needs --insecure (or 127.0.0.1)`);
+  for (const [what, { host }] of [
+    ['the peer port', peer],
+    ['the API', api],
+  ] as const) {
+    if (!isLoopback(host))
+      throw new ConfigError(`${what} would listen on ${host}, which others reach: TLS is not there yet, so this needs --insecure (or 127.0.0.1)`);
   }
 }
 
@@ -83,14 +116,21 @@ function membersOf(given: ManagerOptions['member']): Member[] {
   const members = texts.map(memberOf);
   const seen = new Map<string, ServerId>();
   for (const { serverId: id, peer, api } of members) {
-    for (const [what, value] of [['id', String(id)], ['peer address', peer], ['API address', api]] as const) {
+    for (const [what, value] of [
+      ['id', String(id)],
+      ['peer address', peer],
+      ['API address', api],
+    ] as const) {
       const key = `${what} ${value}`;
       if (seen.has(key)) throw new ConfigError(`--member: ${what} ${value} is given twice; each manager has its own`);
       seen.set(key, id);
     }
   }
   if (members.length !== 1 && members.length !== 3 && members.length !== 5) {
-    const why = members.length % 2 === 0 ? `an even number tolerates no more failures than ${members.length - 1} and needs one more for a majority` : 'more than five only makes every write slower';
+    const why =
+      members.length % 2 === 0
+        ? `an even number tolerates no more failures than ${members.length - 1} and needs one more for a majority`
+        : 'more than five only makes every write slower';
     throw new ConfigError(`--member is given ${members.length} times: a cluster has one, three or five managers (${why})`);
   }
   return members.sort((a, b) => a.serverId - b.serverId);
@@ -124,7 +164,8 @@ function listenOf(flag: string, text: string | undefined): Endpoint | null {
 }
 
 function serverOf(flag: string, text: string | undefined): ServerId {
-  if (text === undefined || !/^[1-9]\d{0,9}$/.test(text) || Number(text) > 0x7fffffff) throw new ConfigError(`${flag}: expected a server id from 1 to 2147483647, got ${show(text)}`);
+  if (text === undefined || !/^[1-9]\d{0,9}$/.test(text) || Number(text) > 0x7fffffff)
+    throw new ConfigError(`${flag}: expected a server id from 1 to 2147483647, got ${show(text)}`);
   return serverId(Number(text));
 }
 

@@ -6,7 +6,10 @@ import type { Incarnations } from './handshake.js';
 import type { LimitedLog } from './log-limit.js';
 import type { TransportEvents } from './transport.js';
 
-export interface Endpoint { readonly host: string; readonly port: number }
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** `host:port`, `[v6]:port`. Null when it is neither. */
 export function parseEndpoint(text: string): Endpoint | null {
@@ -32,7 +35,15 @@ export interface PeerStats {
 }
 
 export const newPeerStats = (): PeerStats => ({
-  messagesSent: 0, messagesReceived: 0, messagesDropped: 0, bytesReceived: 0, linksMade: 0, snapshotsSent: 0, snapshotsReceived: 0, snapshotsFailed: 0, rejected: {},
+  messagesSent: 0,
+  messagesReceived: 0,
+  messagesDropped: 0,
+  bytesReceived: 0,
+  linksMade: 0,
+  snapshotsSent: 0,
+  snapshotsReceived: 0,
+  snapshotsFailed: 0,
+  rejected: {},
 });
 
 /** Milliseconds, but for the counts and bytes. */
@@ -57,8 +68,16 @@ export interface PeerLimits {
 }
 
 export const DEFAULT_PEER_LIMITS: PeerLimits = {
-  handshakeMs: 2000, backoffMinMs: 20, backoffMaxMs: 500, refusedBackoffMs: 2000, keepaliveMs: 1000, queueBytesMax: 64 << 20, strangersMax: 64,
-  snapshotProgressMs: 10_000, snapshotFinishMs: 60_000, snapshotWindow: 16,
+  handshakeMs: 2000,
+  backoffMinMs: 20,
+  backoffMaxMs: 500,
+  refusedBackoffMs: 2000,
+  keepaliveMs: 1000,
+  queueBytesMax: 64 << 20,
+  strangersMax: 64,
+  snapshotProgressMs: 10_000,
+  snapshotFinishMs: 60_000,
+  snapshotWindow: 16,
 };
 
 /** What the parts of the TCP transport share. */

@@ -28,7 +28,9 @@ export class PeerLink {
     this.#backoffMs = context.limits.backoffMinMs;
   }
 
-  get linked(): boolean { return this.#linked; }
+  get linked(): boolean {
+    return this.#linked;
+  }
 
   /** Dials now unless it is dialling or linked: at the start, and when the peer was heard from. */
   dial(): void {
@@ -81,7 +83,8 @@ export class PeerLink {
   #ended(reason: string, refused: boolean): void {
     const { limits, log, clock, random } = this.#context;
     const lost = this.#linked || this.#waiting.length > 0;
-    if (this.#linked && !this.#closed) log.log(`link:${this.server}`, 'info', `the link to server ${this.server} broke (${reason})`, { peer: this.server, reason });
+    if (this.#linked && !this.#closed)
+      log.log(`link:${this.server}`, 'info', `the link to server ${this.server} broke (${reason})`, { peer: this.server, reason });
     this.#connection = null;
     this.#linked = false;
     this.#context.stats.messagesDropped += this.#waiting.length;

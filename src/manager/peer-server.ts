@@ -43,10 +43,14 @@ export class PeerServer {
   /** No one comes in any more. Connections are ended by the owner of `context.connections`. */
   close(): Promise<void> {
     this.#closing = true;
-    return new Promise((resolve) => { this.#server.close(() => resolve()); });
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+    });
   }
 
-  get connected(): number { return this.#messages.size; }
+  get connected(): number {
+    return this.#messages.size;
+  }
 
   #accept(socket: Socket): void {
     const context = this.#context;
@@ -74,7 +78,13 @@ export class PeerServer {
       },
       fault: (fault) => {
         if (hello === null && (fault === 'badMagic' || fault === 'version')) {
-          this.#refuse(connection, fault, fault === 'version' ? 'another version of the peer protocol is spoken here' : 'this is the peer port of a quorate manager; the API is on another port');
+          this.#refuse(
+            connection,
+            fault,
+            fault === 'version'
+              ? 'another version of the peer protocol is spoken here'
+              : 'this is the peer port of a quorate manager; the API is on another port',
+          );
         } else this.#end(connection, fault, hello === null ? 'in its handshake' : `from server ${hello.from}`);
       },
       closed: (reason) => {
@@ -97,7 +107,8 @@ export class PeerServer {
     const hello = type === 'hello' ? decodeHello(payload) : null;
     if (hello === null) return this.#refuse(connection, 'badHello', 'the handshake cannot be read');
     if (this.#closing) return this.#refuse(connection, 'shuttingDown', `server ${self} is shutting down`);
-    if (hello.clusterId !== clusterId) return this.#refuse(connection, 'wrongCluster', `this is cluster ${clusterId}, not ${hello.clusterId}: check --cluster and --member`);
+    if (hello.clusterId !== clusterId)
+      return this.#refuse(connection, 'wrongCluster', `this is cluster ${clusterId}, not ${hello.clusterId}: check --cluster and --member`);
     if (hello.to !== self) return this.#refuse(connection, 'wrongServer', `this is server ${self}, not ${hello.to}: check --member`);
     if (!peers.includes(hello.from)) return this.#refuse(connection, 'unknownPeer', `server ${hello.from} is no member here: check --id and --member`);
     if (!meet(this.#context, hello.from, hello.incarnation)) {

@@ -58,7 +58,9 @@ export function createTcpTransport(options: TcpTransportOptions): TcpTransport {
 
   return {
     stats,
-    get address() { return address; },
+    get address() {
+      return address;
+    },
     get peersLinked() {
       let count = 0;
       for (const link of links.values()) if (link.linked) count += 1;
@@ -67,8 +69,19 @@ export function createTcpTransport(options: TcpTransportOptions): TcpTransport {
 
     async start(events: TransportEvents): Promise<void> {
       context = {
-        clusterId: options.clusterId, self: options.serverId, incarnation: options.incarnation, peers: options.peers, addressOf: options.addressOf, clock,
-        random: options.random ?? systemRandom, log: new LimitedLog(options.logger, clock), limits, stats, incarnations: new Incarnations(), events, connections: new Set(),
+        clusterId: options.clusterId,
+        self: options.serverId,
+        incarnation: options.incarnation,
+        peers: options.peers,
+        addressOf: options.addressOf,
+        clock,
+        random: options.random ?? systemRandom,
+        log: new LimitedLog(options.logger, clock),
+        limits,
+        stats,
+        incarnations: new Incarnations(),
+        events,
+        connections: new Set(),
       };
       for (const peer of options.peers) links.set(peer, new PeerLink(context, peer));
       server = new PeerServer(context, (from) => links.get(from)?.dial());

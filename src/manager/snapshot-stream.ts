@@ -22,14 +22,20 @@ export async function sendSnapshotTo(context: PeerContext, to: ServerId, term: T
   let acked = 0;
   let answer: boolean | null = null;
   const connection = dial(context, to, 'snapshot', {
-    linked: () => { linked = true; wake(); },
+    linked: () => {
+      linked = true;
+      wake();
+    },
     frame: (type, payload) => {
       if (type === 'snapshotAck') acked += 1;
       else if (type === 'snapshotAnswer') answer = decodeJson(payload)?.ok === true;
       else connection?.close('unexpectedFrame');
       wake();
     },
-    ended: (reason) => { ended = reason; wake(); },
+    ended: (reason) => {
+      ended = reason;
+      wake();
+    },
   });
   if (connection === null) return false;
 
@@ -72,7 +78,12 @@ export async function sendSnapshotTo(context: PeerContext, to: ServerId, term: T
   if (taken) stats.snapshotsSent += 1;
   else {
     stats.snapshotsFailed += 1;
-    log.log(`snapshotSend:${to}`, 'warn', `server ${to} did not take the state at ${reader.meta.index} (${answer === false ? 'refused' : ended ?? 'stopped'})`, { peer: to });
+    log.log(
+      `snapshotSend:${to}`,
+      'warn',
+      `server ${to} did not take the state at ${reader.meta.index} (${answer === false ? 'refused' : (ended ?? 'stopped')})`,
+      { peer: to },
+    );
   }
   return taken;
 }
@@ -98,21 +109,33 @@ export class SnapshotReceiver {
   }
 
   frame(type: FrameType, payload: Uint8Array): void {
-    if (type === 'snapshotStart' && !this.#started) {
-      const start = this.#start(payload);
-      if (start === null) return this.#connection.close('badSnapshot');
-      this.#started = true;
-      void this.#take(start);
-    } else if (type === 'snapshotChunk' && this.#started && !this.#complete && this.#chunks.length < this.#context.limits.snapshotWindow) {
-      this.#chunks.push(payload);
-      this.#received += 1;
-    } else if (type === 'snapshotEnd' && this.#started && !this.#complete) {
-      if (decodeJson(payload)?.chunks !== this.#received) return this.#connection.close('badSnapshot');
-      this.#complete = true;
-    } else return this.#connection.close('badSnapshot');
+    if (!this.#take(type, payload)) {
+      this.#connection.close('badSnapshot');
+      return;
+    }
     if (this.#complete) this.#silence?.cancel();
     else this.#expect();
     this.#wake();
+  }
+
+  /** False: not what may come now. */
+  #take(type: FrameType, payload: Uint8Array): boolean {
+    if (!this.#started) {
+      const start = type === 'snapshotStart' ? this.#start(payload) : null;
+      if (start === null) return false;
+      this.#started = true;
+      void this.#hand(start);
+      return true;
+    }
+    if (this.#complete) return false;
+    if (type === 'snapshotChunk' && this.#chunks.length < this.#context.limits.snapshotWindow) {
+      this.#chunks.push(payload);
+      this.#received += 1;
+      return true;
+    }
+    if (type !== 'snapshotEnd' || decodeJson(payload)?.chunks !== this.#received) return false;
+    this.#complete = true;
+    return true;
   }
 
   /** The connection is gone. */
@@ -140,7 +163,7 @@ export class SnapshotReceiver {
     }
   }
 
-  async #take(start: InstallSnapshot): Promise<void> {
+  async #hand(start: InstallSnapshot): Promise<void> {
     const { events, stats, log } = this.#context;
     let ok = false;
     try {
@@ -163,7 +186,10 @@ export class SnapshotReceiver {
         this.#connection.write('snapshotAck');
       } else if (this.#complete) return;
       else if (this.#broken !== null) throw new Error(`the stream broke after ${this.#received} chunks (${this.#broken})`);
-      else await new Promise<void>((resolve) => { this.#wake = resolve; });
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
     }
   }
 }

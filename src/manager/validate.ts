@@ -39,7 +39,10 @@ interface Loose {
   readonly minimum?: number;
   readonly maximum?: number;
 }
-interface Mismatch { readonly path: string; readonly text: string }
+interface Mismatch {
+  readonly path: string;
+  readonly text: string;
+}
 
 /** The first thing that does not fit, by the names of the fields. A union is explained by the branch that the value means. */
 function mismatch(schema: Loose, value: unknown, path: string): Mismatch | null {
@@ -48,7 +51,8 @@ function mismatch(schema: Loose, value: unknown, path: string): Mismatch | null 
   if (schema.const !== undefined) return value === schema.const ? null : is(`expected ${show(schema.const)}, got ${show(value)}`);
   if (schema.enum !== undefined) return schema.enum.includes(value) ? null : is(`expected one of ${schema.enum.join(', ')}, got ${show(value)}`);
   switch (schema.type) {
-    case 'object': return isObject(value) ? objectMismatch(schema, value, path) : is(`expected an object, got ${show(value)}`);
+    case 'object':
+      return isObject(value) ? objectMismatch(schema, value, path) : is(`expected an object, got ${show(value)}`);
     case 'array': {
       if (!Array.isArray(value)) return is(`expected an array, got ${show(value)}`);
       if (value.length < (schema.minItems ?? 0)) return is(`expected at least ${schema.minItems} items, got ${value.length}`);
@@ -68,14 +72,18 @@ function mismatch(schema: Loose, value: unknown, path: string): Mismatch | null 
     case 'integer':
     case 'number': {
       const what = schema.type === 'integer' ? 'an integer' : 'a number';
-      if (typeof value !== 'number' || !Number.isFinite(value) || (schema.type === 'integer' && !Number.isInteger(value))) return is(`expected ${what}, got ${show(value)}`);
+      if (typeof value !== 'number' || !Number.isFinite(value) || (schema.type === 'integer' && !Number.isInteger(value)))
+        return is(`expected ${what}, got ${show(value)}`);
       const { minimum = -Infinity, maximum = Infinity } = schema;
       if (value >= minimum && value <= maximum) return null;
       return is(maximum === Infinity ? `expected ${what} of ${minimum} or more, got ${value}` : `expected ${what} from ${minimum} to ${maximum}, got ${value}`);
     }
-    case 'boolean': return typeof value === 'boolean' ? null : is(`expected true or false, got ${show(value)}`);
-    case 'null': return value === null ? null : is(`expected null, got ${show(value)}`);
-    default: return null;
+    case 'boolean':
+      return typeof value === 'boolean' ? null : is(`expected true or false, got ${show(value)}`);
+    case 'null':
+      return value === null ? null : is(`expected null, got ${show(value)}`);
+    default:
+      return null;
   }
 }
 
@@ -91,7 +99,10 @@ function objectMismatch(schema: Loose, value: { readonly [key: string]: unknown 
       const found = value[name] === undefined ? null : mismatch(own, value[name], at);
       if (found !== null) return found;
     } else if (schema.additionalProperties === false) {
-      return { path: at, text: patterns.length > 0 ? `the name does not match ${patterns[0]?.[0]}` : `unknown field; known: ${Object.keys(known).join(', ') || 'none'}` };
+      return {
+        path: at,
+        text: patterns.length > 0 ? `the name does not match ${patterns[0]?.[0]}` : `unknown field; known: ${Object.keys(known).join(', ') || 'none'}`,
+      };
     }
   }
   for (const name of schema.required ?? []) {
@@ -108,7 +119,11 @@ function unionMismatch(branches: readonly Loose[], value: unknown, path: string)
     for (const tag of Object.keys(open[0]?.properties ?? {})) {
       const allowed = open.flatMap((branch) => allowedValues(branch.properties?.[tag] ?? {}) ?? []);
       if (allowed.length > 0) {
-        return { path: `${path}.${tag}`, text: value[tag] === undefined ? `is missing; expected one of ${allowed.join(', ')}` : `expected one of ${allowed.join(', ')}, got ${show(value[tag])}` };
+        return {
+          path: `${path}.${tag}`,
+          text:
+            value[tag] === undefined ? `is missing; expected one of ${allowed.join(', ')}` : `expected one of ${allowed.join(', ')}, got ${show(value[tag])}`,
+        };
       }
     }
   }
@@ -125,13 +140,19 @@ function tagsFit(branch: Loose, value: { readonly [key: string]: unknown }): boo
 
 function ofKind(schema: Loose, value: unknown): boolean {
   switch (schema.type) {
-    case 'object': return isObject(value);
-    case 'array': return Array.isArray(value);
+    case 'object':
+      return isObject(value);
+    case 'array':
+      return Array.isArray(value);
     case 'integer':
-    case 'number': return typeof value === 'number';
-    case 'null': return value === null;
-    case undefined: return allowedValues(schema)?.includes(value) ?? true;
-    default: return typeof value === schema.type;
+    case 'number':
+      return typeof value === 'number';
+    case 'null':
+      return value === null;
+    case undefined:
+      return allowedValues(schema)?.includes(value) ?? true;
+    default:
+      return typeof value === schema.type;
   }
 }
 
@@ -175,7 +196,9 @@ export function shallowText(text: string, depthMax = TEXT_DEPTH_MAX): boolean {
 
 /** Query values come as text: those whose schema is a number become one where they look like it; all else is left for the validator to refuse. */
 export function queryCoercion(schema: TSchema): (query: { [name: string]: unknown }) => void {
-  const numbers = Object.entries((schema as Loose).properties ?? {}).filter(([, field]) => field.type === 'integer' || field.type === 'number').map(([name]) => name);
+  const numbers = Object.entries((schema as Loose).properties ?? {})
+    .filter(([, field]) => field.type === 'integer' || field.type === 'number')
+    .map(([name]) => name);
   return (query) => {
     for (const name of numbers) {
       const text = query[name];

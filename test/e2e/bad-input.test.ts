@@ -12,20 +12,27 @@ import { type ManagerOptions, managerConfig } from '../../src/manager/options.js
 import type { AssignmentLine, ClusterView, NodeView, RegisterAnswer, ReportsAnswer, SubmitResult, TaskView } from '../../src/protocol/schemas.js';
 import { freePort, until } from '../unit/manager/shell-kit.js';
 
-interface Answer { readonly status: number; readonly body: unknown }
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
 
 function ask(base: string, method: string, path: string, body?: string | Buffer | object, headers: Record<string, string> = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const bytes = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
-    const request = httpRequest(base, { method, path, agent: false, headers: { ...(bytes === undefined ? {} : { 'content-type': 'application/json' }), ...headers } }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject);
-      response.on('end', () => {
-        const text = Buffer.concat(chunks).toString();
-        const json = /json/.test(response.headers['content-type'] ?? '') && !/ndjson/.test(response.headers['content-type'] ?? '');
-        resolve({ status: response.statusCode ?? 0, body: json ? JSON.parse(text) : text });
-      });
-    });
+    const request = httpRequest(
+      base,
+      { method, path, agent: false, headers: { ...(bytes === undefined ? {} : { 'content-type': 'application/json' }), ...headers } },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject);
+        response.on('end', () => {
+          const text = Buffer.concat(chunks).toString();
+          const json = /json/.test(response.headers['content-type'] ?? '') && !/ndjson/.test(response.headers['content-type'] ?? '');
+          resolve({ status: response.statusCode ?? 0, body: json ? JSON.parse(text) : text });
+        });
+      },
+    );
     request.on('error', reject);
     request.end(bytes);
   });
@@ -45,7 +52,8 @@ async function world(t: { teardown(undo: () => Promise<void>): void }): Promise<
   return { api, peer, directory, options: { id: '1', cluster: 'test', data: join(directory, 'one'), member: [`1=127.0.0.1:${peer},http://127.0.0.1:${api}`] } };
 }
 
-const start = (options: ManagerOptions, clock: Clock = systemClock): Promise<RunningManager> => startManager(managerConfig(options), { logger: silentLogger, clock });
+const start = (options: ManagerOptions, clock: Clock = systemClock): Promise<RunningManager> =>
+  startManager(managerConfig(options), { logger: silentLogger, clock });
 const TASK = { run: { type: 'handler', name: 'noop' } };
 const CAPACITY = { cpuMillis: 4000, memoryMiB: 1024, slots: 10 };
 const RESULT = { exitCode: 0, signal: null, output: '', outputTruncated: false, value: 1, error: null };
@@ -85,12 +93,28 @@ t.test('requests that are wrong', async (t) => {
     ['a negative number', 'POST', '/v1/tasks', { ...TASK, resources: { cpuMillis: -1 } }, 400, 'invalidRequest', /cpuMillis: expected an integer from 0/],
     ['an absurd number', 'POST', '/v1/tasks', { ...TASK, attemptsMax: 1e15 }, 400, 'invalidRequest', /attemptsMax: expected an integer from 1 to 1000/],
     ['a number beyond numbers', 'POST', '/v1/tasks', '{"run":{"type":"handler","name":"x"},"priority":1e999}', 400, 'invalidRequest', /body\.priority/],
-    ['a number beyond numbers in the input', 'POST', '/v1/tasks', '{"run":{"type":"handler","name":"x","input":1e999}}', 400, 'invalidRequest', /too large for JSON/],
+    [
+      'a number beyond numbers in the input',
+      'POST',
+      '/v1/tasks',
+      '{"run":{"type":"handler","name":"x","input":1e999}}',
+      400,
+      'invalidRequest',
+      /too large for JSON/,
+    ],
     ['an absurd capacity', 'POST', '/v1/nodes', { ...node, capacity: { ...CAPACITY, slots: -3 } }, 400, 'invalidRequest', /body\.capacity\.slots/],
     ['an absurd wait', 'GET', '/v1/tasks/before?waitMs=99999999', '', 400, 'invalidRequest', /query\.waitMs/],
     ['an absurd limit', 'GET', '/v1/tasks?limit=-1', '', 400, 'invalidRequest', /query\.limit/],
     ['a made-up cursor', 'GET', '/v1/tasks?cursor=%F0%9F%92%A9', '', 400, 'invalidRequest', /cursor/],
-    ['a task that is too large', 'POST', '/v1/tasks', { run: { type: 'handler', name: 'x', input: 'y'.repeat(2 << 20) } }, 413, 'bodyTooLarge', /larger than 1048576 bytes/],
+    [
+      'a task that is too large',
+      'POST',
+      '/v1/tasks',
+      { run: { type: 'handler', name: 'x', input: 'y'.repeat(2 << 20) } },
+      413,
+      'bodyTooLarge',
+      /larger than 1048576 bytes/,
+    ],
     ['a body that is too large', 'POST', '/v1/tasks', Buffer.alloc(5 << 20, 0x20), 413, 'bodyTooLarge', /larger than 4194304 bytes/],
     ['input that nests too deep', 'POST', '/v1/tasks', `{"run":{"type":"handler","name":"x","input":${deep}}}`, 400, 'invalidRequest', /nests deeper/],
     ['another content type', 'POST', '/v1/tasks', 'run=x', 415, 'unsupportedMediaType', /application\/json/],
@@ -117,7 +141,8 @@ t.test('requests that are wrong', async (t) => {
   const again = await start(options);
   t.teardown(() => again.stop());
   await leads(again);
-  for (const id of ['before', 'after']) t.match((await ask(again.apiAddress, 'GET', `/v1/tasks/${id}`)).body, { id, state: 'pending' }, `${id} is there after a restart`);
+  for (const id of ['before', 'after'])
+    t.match((await ask(again.apiAddress, 'GET', `/v1/tasks/${id}`)).body, { id, state: 'pending' }, `${id} is there after a restart`);
   t.ok(directory);
 });
 
@@ -127,7 +152,8 @@ t.test('a worker that reports what it was never given', async (t) => {
   t.teardown(() => manager.stop());
   await leads(manager);
   const base = manager.apiAddress;
-  const register = async (id: string): Promise<RegisterAnswer> => (await ask(base, 'POST', '/v1/nodes', { id, capacity: CAPACITY, incarnation: 'i', held: [{ taskId: 'invented', epoch: 7 }] })).body as RegisterAnswer;
+  const register = async (id: string): Promise<RegisterAnswer> =>
+    (await ask(base, 'POST', '/v1/nodes', { id, capacity: CAPACITY, incarnation: 'i', held: [{ taskId: 'invented', epoch: 7 }] })).body as RegisterAnswer;
   const report = async (node: string, session: number, items: object[]): Promise<Answer> => ask(base, 'POST', `/v1/nodes/${node}/reports`, { session, items });
 
   const { session, keep } = await register('n1');
@@ -137,7 +163,8 @@ t.test('a worker that reports what it was never given', async (t) => {
   const { epoch } = (await ask(base, 'GET', '/v1/tasks/real')).body as TaskView;
 
   const wrong = await report('n1', session, [
-    { taskId: 'invented', epoch: 1, state: 'succeeded', result: RESULT }, { taskId: 'real', epoch: epoch + 1000, state: 'succeeded', result: RESULT },
+    { taskId: 'invented', epoch: 1, state: 'succeeded', result: RESULT },
+    { taskId: 'real', epoch: epoch + 1000, state: 'succeeded', result: RESULT },
     { taskId: 'real', epoch: Number.MAX_SAFE_INTEGER, state: 'failed', result: RESULT },
   ]);
   t.equal(wrong.status, 200);
@@ -164,11 +191,17 @@ t.test('strangers on the peer port', async (t) => {
   await leads(manager);
   await submitted(manager.apiAddress, 'before');
 
-  const knock = (bytes: Buffer): Promise<string> => new Promise((resolve) => {
-    let text = '';
-    const socket = connect(peer, '127.0.0.1').on('error', () => {}).on('data', (data) => { text += data.toString('latin1'); }).on('close', () => resolve(text));
-    socket.write(bytes);
-  });
+  const knock = (bytes: Buffer): Promise<string> =>
+    new Promise((resolve) => {
+      let text = '';
+      const socket = connect(peer, '127.0.0.1')
+        .on('error', () => {})
+        .on('data', (data) => {
+          text += data.toString('latin1');
+        })
+        .on('close', () => resolve(text));
+      socket.write(bytes);
+    });
   const { frameHeader, PREAMBLE } = await import('../../src/manager/frames.js');
   const hello = (fields: object): Buffer => {
     const payload = Buffer.from(JSON.stringify({ purpose: 'messages', clusterId: 'test', from: 2, to: 1, incarnation: 'x', ...fields }));
@@ -179,10 +212,15 @@ t.test('strangers on the peer port', async (t) => {
   t.match(await knock(hello({ to: 3 })), /"code":"wrongServer"/, 'meant for another');
   t.match(await knock(Buffer.from('GET / HTTP/1.1\r\nhost: x\r\n\r\n')), /"code":"badMagic"/, 'HTTP');
   t.match(await knock(Buffer.alloc(100_000, 0xff)), /"code":"badMagic"|^$/, 'garbage');
-  t.equal(await knock(Buffer.concat([PREAMBLE, Buffer.from([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1])])).then((text) => text.includes('refusal')), false, 'a frame of 2 GiB is not waited for');
+  t.equal(
+    await knock(Buffer.concat([PREAMBLE, Buffer.from([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1])])).then((text) => text.includes('refusal')),
+    false,
+    'a frame of 2 GiB is not waited for',
+  );
 
   const metrics = (await ask(manager.apiAddress, 'GET', '/metrics')).body as string;
-  for (const reason of ['unknownPeer', 'wrongCluster', 'wrongServer', 'badMagic', 'frameTooLarge']) t.match(metrics, new RegExp(`quorate_peer_rejected_total\\{reason="${reason}"\\} [1-9]`), reason);
+  for (const reason of ['unknownPeer', 'wrongCluster', 'wrongServer', 'badMagic', 'frameTooLarge'])
+    t.match(metrics, new RegExp(`quorate_peer_rejected_total\\{reason="${reason}"\\} [1-9]`), reason);
   t.match((await ask(manager.apiAddress, 'GET', '/v1/tasks/before')).body, { id: 'before' });
   await submitted(manager.apiAddress, 'after');
 });
@@ -197,22 +235,46 @@ t.test('a start that cannot work says why, and leaves what runs alone', async (t
   const two = await world(t);
   const member = (api: number, peer: number): string[] => [`1=127.0.0.1:${peer},http://127.0.0.1:${api}`];
   await t.rejects(start(one.options), { code: 'storageLocked', message: new RegExp(join(one.directory, 'one')) }, 'a directory in use');
-  await t.rejects(start({ ...two.options, member: member(two.api, one.peer) }), { code: 'addressInUse', message: new RegExp(`the peer port cannot listen on 127\\.0\\.0\\.1:${one.peer}: the port is in use.*--member`) }, 'the peer port');
-  await t.rejects(start({ ...two.options, member: member(one.api, two.peer) }), { code: 'addressInUse', message: new RegExp(`the API cannot listen on 127\\.0\\.0\\.1:${one.api}: the port is in use.*--member`) }, 'the API port');
+  await t.rejects(
+    start({ ...two.options, member: member(two.api, one.peer) }),
+    { code: 'addressInUse', message: new RegExp(`the peer port cannot listen on 127\\.0\\.0\\.1:${one.peer}: the port is in use.*--member`) },
+    'the peer port',
+  );
+  await t.rejects(
+    start({ ...two.options, member: member(one.api, two.peer) }),
+    { code: 'addressInUse', message: new RegExp(`the API cannot listen on 127\\.0\\.0\\.1:${one.api}: the port is in use.*--member`) },
+    'the API port',
+  );
   const free = await start(two.options);
   await free.stop();
   t.pass('after both refusals nothing was left open: the same directory starts');
 
-  await t.rejects(start({ ...two.options, data: one.options.data, cluster: 'other' }), { code: 'identityMismatch' }, 'another cluster\'s, and in use: nothing is touched');
+  await t.rejects(
+    start({ ...two.options, data: one.options.data, cluster: 'other' }),
+    { code: 'identityMismatch' },
+    "another cluster's, and in use: nothing is touched",
+  );
   await manager.stop();
   await t.rejects(start({ ...one.options, cluster: 'other' }), { code: 'identityMismatch', message: /other/ }, 'the directory of another cluster');
-  await t.rejects(start({ ...one.options, id: '2', member: [`2=127.0.0.1:${one.peer},http://127.0.0.1:${one.api}`] }), { code: 'identityMismatch' }, 'the directory of another server');
-  await t.rejects(start({ ...one.options, listenApi: '192.0.2.1:80', insecure: true }), { code: 'addressUnavailable', message: /the API cannot listen on 192\.0\.2\.1:80/ }, 'an address that is not ours');
+  await t.rejects(
+    start({ ...one.options, id: '2', member: [`2=127.0.0.1:${one.peer},http://127.0.0.1:${one.api}`] }),
+    { code: 'identityMismatch' },
+    'the directory of another server',
+  );
+  await t.rejects(
+    start({ ...one.options, listenApi: '192.0.2.1:80', insecure: true }),
+    { code: 'addressUnavailable', message: /the API cannot listen on 192\.0\.2\.1:80/ },
+    'an address that is not ours',
+  );
 
   const again = await start(one.options);
   t.teardown(() => again.stop());
   await leads(again);
-  t.match((await ask(again.apiAddress, 'GET', '/v1/tasks/before')).body, { id: 'before', state: 'pending' }, 'its own server still opens it, with everything in it');
+  t.match(
+    (await ask(again.apiAddress, 'GET', '/v1/tasks/before')).body,
+    { id: 'before', state: 'pending' },
+    'its own server still opens it, with everything in it',
+  );
 });
 
 t.test('a clock that jumps: nothing is lost, no lease ends, no time runs backwards', async (t) => {
@@ -223,7 +285,8 @@ t.test('a clock that jumps: nothing is lost, no lease ends, no time runs backwar
   t.teardown(() => manager.stop());
   await leads(manager);
   const base = manager.apiAddress;
-  const { session } = (await ask(base, 'POST', '/v1/nodes', { id: 'n1', capacity: { ...CAPACITY, slots: 1 }, incarnation: 'i', held: [] })).body as RegisterAnswer;
+  const { session } = (await ask(base, 'POST', '/v1/nodes', { id: 'n1', capacity: { ...CAPACITY, slots: 1 }, incarnation: 'i', held: [] }))
+    .body as RegisterAnswer;
 
   const times: number[] = [];
   const HOUR = 3_600_000;
@@ -241,7 +304,10 @@ t.test('a clock that jumps: nothing is lost, no lease ends, no time runs backwar
     await until(async () => (await ask(base, 'POST', '/v1/nodes/n1/reports', { session, items: [] })).status === 200, 'heartbeats go on');
     t.match((await ask(base, 'GET', '/v1/nodes/n1')).body as NodeView, { state: 'ready', session });
   }
-  t.ok(times.every((time, i) => i === 0 || time >= (times[i - 1] as number)), `the cluster's time: ${times.join(', ')}`);
+  t.ok(
+    times.every((time, i) => i === 0 || time >= (times[i - 1] as number)),
+    `the cluster's time: ${times.join(', ')}`,
+  );
   const { body } = await ask(base, 'GET', '/v1/cluster');
   t.match((body as ClusterView).tasks, { pending: 5, assigned: 1 });
 
@@ -263,11 +329,18 @@ t.test('a stop ends streams with their last line, and the port is free again', a
   await Promise.all([manager.stop(), manager.stop()]);
   t.ok(performance.now() - startedMs < 4000, 'it does not wait for the long poll');
   t.match((await polling).status, /200|503/);
-  const lines = ((await watching).body as string).trim().split('\n').map((line) => JSON.parse(line) as AssignmentLine);
+  const lines = ((await watching).body as string)
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as AssignmentLine);
   t.equal(lines[0]?.type, 'set');
   t.match(lines.at(-1), { type: 'end', reason: 'shuttingDown' });
   const squatter = createServer();
-  await new Promise<void>((resolve, reject) => { squatter.on('error', reject).listen(Number(new URL(manager.apiAddress).port), '127.0.0.1', resolve); });
-  await new Promise<void>((resolve) => { squatter.close(() => resolve()); });
+  await new Promise<void>((resolve, reject) => {
+    squatter.on('error', reject).listen(Number(new URL(manager.apiAddress).port), '127.0.0.1', resolve);
+  });
+  await new Promise<void>((resolve) => {
+    squatter.close(() => resolve());
+  });
   t.pass('the port is free');
 });

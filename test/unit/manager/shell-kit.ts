@@ -14,20 +14,30 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer();
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
   const address = server.address();
-  await new Promise<void>((resolve) => { server.close(() => resolve()); });
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
   if (address === null || typeof address === 'string') throw new Error('no port');
   return address.port;
 }
 
-export interface Line { readonly level: LogLevel; readonly message: string; readonly fields: Record<string, unknown> }
+export interface Line {
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly fields: Record<string, unknown>;
+}
 
 export function memoryLogger(): Logger & { readonly lines: Line[] } {
   const lines: Line[] = [];
   const make = (base: Record<string, unknown>): Logger & { readonly lines: Line[] } => ({
     lines,
-    log: (level, message, fields = {}) => { lines.push({ level, message, fields: { ...base, ...fields } }); },
+    log: (level, message, fields = {}) => {
+      lines.push({ level, message, fields: { ...base, ...fields } });
+    },
     child: (fields) => make({ ...base, ...fields }),
   });
   return make({});

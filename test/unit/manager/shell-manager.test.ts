@@ -13,7 +13,8 @@ import type { SubmitResult, TaskRequest } from '../../../src/protocol/schemas.js
 import { StorageError } from '../../../storage/storage.js';
 import { freePort, until } from './shell-kit.js';
 
-const tasks = (tag: string, count: number, input = ''): TaskRequest[] => Array.from({ length: count }, (_, at) => ({ id: `${tag}-${at}`, run: { type: 'handler', name: 'noop', input } }));
+const tasks = (tag: string, count: number, input = ''): TaskRequest[] =>
+  Array.from({ length: count }, (_, at) => ({ id: `${tag}-${at}`, run: { type: 'handler', name: 'noop', input } }));
 const NO = { params: {}, query: {}, body: null } as const;
 
 class Trio {
@@ -57,7 +58,9 @@ class Trio {
     return [...this.running.keys()].find((id) => id !== this.leader) as number;
   }
 
-  at(id: number): RunningManager { return this.running.get(id) as RunningManager; }
+  at(id: number): RunningManager {
+    return this.running.get(id) as RunningManager;
+  }
 
   async submit(at: number, list: TaskRequest[]): Promise<readonly SubmitResult[]> {
     const result = await this.call.call(this.at(at).apiAddress, 'submitTasks', { params: {}, query: {}, body: list }, { timeoutMs: 10_000 });
@@ -76,7 +79,10 @@ t.test('three managers: any address serves, one that was away gets the state ove
   const trio = await Trio.make(3, { logBytesKept: '10000' });
   const { follower } = trio;
   const results = await trio.submit(follower, tasks('forwarded', 3));
-  t.ok(results.every((result) => result.error === null && result.state === 'pending'), 'a follower passes writes on');
+  t.ok(
+    results.every((result) => result.error === null && result.state === 'pending'),
+    'a follower passes writes on',
+  );
   const read = await trio.call.call(trio.at(follower).apiAddress, 'getTask', { params: { id: 'forwarded-2' }, query: {}, body: null }, { timeoutMs: 5000 });
   t.match(read, { kind: 'ok', answer: { id: 'forwarded-2' } }, 'and answers reads itself, its own writes included');
   const where = await trio.call.call(trio.at(follower).apiAddress, 'getLeader', NO, { timeoutMs: 5000 });
@@ -102,7 +108,10 @@ t.test('three managers: any address serves, one that was away gets the state ove
   await trio.stop(trio.follower);
   await until(async () => (await fetch(`${trio.at(last).apiAddress}/readyz`)).status === 503, 'alone it is not ready, and says so');
   t.equal((await fetch(`${trio.at(last).apiAddress}/healthz`)).status, 200);
-  t.match(await trio.call.call(trio.at(last).apiAddress, 'submitTasks', { params: {}, query: {}, body: tasks('none', 1) }, { timeoutMs: 10_000 }), { kind: 'refused', problem: { code: 'noLeader', status: 503 } });
+  t.match(await trio.call.call(trio.at(last).apiAddress, 'submitTasks', { params: {}, query: {}, body: tasks('none', 1) }, { timeoutMs: 10_000 }), {
+    kind: 'refused',
+    problem: { code: 'noLeader', status: 503 },
+  });
   await trio.close();
 });
 
@@ -121,7 +130,10 @@ t.test('/metrics can be read by Prometheus: one family each, base units, bounded
       families.set(family, type[2] as string);
     } else if (!line.startsWith('# HELP ')) {
       const sample = /^([a-z_]+)(\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})? (-?[\d.e+-]+|\+Inf)$/.exec(line);
-      t.ok(sample !== null && (sample[1] === family || (families.get(family) === 'histogram' && sample[1]?.replace(/_(bucket|sum|count)$/, '') === family)), line);
+      t.ok(
+        sample !== null && (sample[1] === family || (families.get(family) === 'histogram' && sample[1]?.replace(/_(bucket|sum|count)$/, '') === family)),
+        line,
+      );
       t.notOk(samples.has(`${sample?.[1]}${sample?.[2]}`), `${line}: once`);
       samples.add(`${sample?.[1]}${sample?.[2]}`);
     }
@@ -162,7 +174,11 @@ t.test('a disk that fails: the manager stops itself, says why, and acknowledges 
 });
 
 t.test('a manager that was stopped leaves nothing behind', async (t) => {
-  const count = (): string[] => process.getActiveResourcesInfo().filter((what) => /TCP|Timeout|FS|Histogram/.test(what)).sort();
+  const count = (): string[] =>
+    process
+      .getActiveResourcesInfo()
+      .filter((what) => /TCP|Timeout|FS|Histogram/.test(what))
+      .sort();
   const before = count();
   const trio = await Trio.make(3);
   await trio.submit(trio.follower, tasks('a', 5));

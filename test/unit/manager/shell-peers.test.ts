@@ -28,33 +28,64 @@ const tcpWorld = async (): Promise<TransportWorld> => {
   return {
     open(id) {
       const transport = createTcpTransport({
-        clusterId: 'c', serverId: id, incarnation: `i-${id}`, peers: ids.filter((other) => other !== id), addressOf, listen: { host: '127.0.0.1', port: 0 }, logger: silentLogger,
+        clusterId: 'c',
+        serverId: id,
+        incarnation: `i-${id}`,
+        peers: ids.filter((other) => other !== id),
+        addressOf,
+        listen: { host: '127.0.0.1', port: 0 },
+        logger: silentLogger,
       });
       open.push({ id, transport });
       return transport;
     },
     until: (condition, what) => until(condition, what),
     idle: () => delay(50),
-    async close() { for (const { transport } of open) await transport.close(); },
+    async close() {
+      for (const { transport } of open) await transport.close();
+    },
   };
 };
 
 transportContract('TCP', tcpWorld);
 
 const noEvents: TransportEvents = { message() {}, unreachable() {}, snapshot: async () => false };
-const beat = (from: number, to: number): Message => ({ type: 'heartbeat', from: serverId(from), to: serverId(to), term: term(1), commit: logIndex(0), round: 1 });
+const beat = (from: number, to: number): Message => ({
+  type: 'heartbeat',
+  from: serverId(from),
+  to: serverId(to),
+  term: term(1),
+  commit: logIndex(0),
+  round: 1,
+});
 const frame = (type: FrameType, ...chunks: Uint8Array[]): Buffer => Buffer.concat([frameHeader(type, chunks), ...chunks]);
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 const HELLO = { purpose: 'messages', clusterId: 'c', from: 2, to: 1, incarnation: 'i-2' };
 
 /** Server 1, and what it heard. */
-async function server(options: Partial<TcpTransportOptions> = {}, events: Partial<TransportEvents> = {}): Promise<{ transport: TcpTransport; logger: ReturnType<typeof memoryLogger>; messages: Message[] }> {
+async function server(
+  options: Partial<TcpTransportOptions> = {},
+  events: Partial<TransportEvents> = {},
+): Promise<{ transport: TcpTransport; logger: ReturnType<typeof memoryLogger>; messages: Message[] }> {
   const logger = memoryLogger();
   const messages: Message[] = [];
   const transport = createTcpTransport({
-    clusterId: 'c', serverId: A, incarnation: 'i-1', peers: [B, serverId(3)], addressOf: () => null, listen: { host: '127.0.0.1', port: 0 }, logger, ...options,
+    clusterId: 'c',
+    serverId: A,
+    incarnation: 'i-1',
+    peers: [B, serverId(3)],
+    addressOf: () => null,
+    listen: { host: '127.0.0.1', port: 0 },
+    logger,
+    ...options,
   });
-  await transport.start({ ...noEvents, message: (message) => { messages.push(message); }, ...events });
+  await transport.start({
+    ...noEvents,
+    message: (message) => {
+      messages.push(message);
+    },
+    ...events,
+  });
   return { transport, logger, messages };
 }
 
@@ -67,41 +98,71 @@ class Raw {
 
   constructor(at: Endpoint | null, bytes: Uint8Array | null = null) {
     this.socket = connect(at?.port ?? 0, at?.host);
-    this.socket.on('data', (data: Uint8Array) => { this.#reader.push(data, (type, payload) => { this.frames.push({ type, payload }); }); });
+    this.socket.on('data', (data: Uint8Array) => {
+      this.#reader.push(data, (type, payload) => {
+        this.frames.push({ type, payload });
+      });
+    });
     this.socket.on('error', () => {});
-    this.socket.on('close', () => { this.ended = true; });
+    this.socket.on('close', () => {
+      this.ended = true;
+    });
     if (bytes !== null) this.socket.write(bytes);
   }
 
-  answer(): unknown { return this.frames[0] === undefined ? undefined : { type: this.frames[0].type, ...JSON.parse(Buffer.from(this.frames[0].payload).toString()) }; }
+  answer(): unknown {
+    return this.frames[0] === undefined ? undefined : { type: this.frames[0].type, ...JSON.parse(Buffer.from(this.frames[0].payload).toString()) };
+  }
 }
 
 t.test('frames: any cut of the bytes gives the same frames; any damage gives a fault and nothing after it', async (t) => {
-  const frames = fc.array(fc.tuple(fc.constantFrom<FrameType>('message', 'snapshotChunk', 'keepalive'), fc.uint8Array({ maxLength: 300 })), { minLength: 1, maxLength: 8 });
+  const frames = fc.array(fc.tuple(fc.constantFrom<FrameType>('message', 'snapshotChunk', 'keepalive'), fc.uint8Array({ maxLength: 300 })), {
+    minLength: 1,
+    maxLength: 8,
+  });
   const read = (pieces: Uint8Array[], bytesMax = 1000): { got: [FrameType, Uint8Array][]; fault: string | null } => {
     const reader = new FrameReader(bytesMax);
     const got: [FrameType, Uint8Array][] = [];
     let fault: string | null = null;
-    for (const piece of pieces) fault = reader.push(piece, (type, payload) => { got.push([type, payload]); }) ?? fault;
+    for (const piece of pieces)
+      fault =
+        reader.push(piece, (type, payload) => {
+          got.push([type, payload]);
+        }) ?? fault;
     return { got, fault };
   };
-  fc.assert(fc.property(frames, fc.array(fc.nat(2000)), (list, cuts) => {
-    const bytes = Buffer.concat([PREAMBLE, ...list.map(([type, payload]) => frame(type, payload))]);
-    const at = [0, ...cuts.map((cut) => cut % bytes.length).sort((x, y) => x - y), bytes.length];
-    const { got, fault } = read(at.slice(1).map((end, i) => bytes.subarray(at[i], end)));
-    t.equal(fault, null);
-    t.same(got.map(([type, payload]) => [type, [...payload]]), list.map(([type, payload]) => [type, [...payload]]));
-    t.ok(got.every(([, payload]) => payload.buffer !== bytes.buffer), 'no frame aliases what came in');
-  }), { numRuns: 200 });
-  fc.assert(fc.property(frames, fc.nat(), fc.integer({ min: 1, max: 255 }), (list, where, flip) => {
-    const bytes = Buffer.concat([PREAMBLE, ...list.map(([type, payload]) => frame(type, payload))]);
-    const at = where % bytes.length;
-    bytes[at] = (bytes[at] as number) ^ flip;
-    const { got, fault } = read([bytes]);
-    // A damaged length may leave the reader waiting for more, but no damaged frame comes out, and none behind it.
-    t.ok(fault !== null || got.length < list.length);
-    t.same(got.map(([type, payload]) => [type, [...payload]]), list.slice(0, got.length).map(([type, payload]) => [type, [...payload]]));
-  }), { numRuns: 500 });
+  fc.assert(
+    fc.property(frames, fc.array(fc.nat(2000)), (list, cuts) => {
+      const bytes = Buffer.concat([PREAMBLE, ...list.map(([type, payload]) => frame(type, payload))]);
+      const at = [0, ...cuts.map((cut) => cut % bytes.length).sort((x, y) => x - y), bytes.length];
+      const { got, fault } = read(at.slice(1).map((end, i) => bytes.subarray(at[i], end)));
+      t.equal(fault, null);
+      t.same(
+        got.map(([type, payload]) => [type, [...payload]]),
+        list.map(([type, payload]) => [type, [...payload]]),
+      );
+      t.ok(
+        got.every(([, payload]) => payload.buffer !== bytes.buffer),
+        'no frame aliases what came in',
+      );
+    }),
+    { numRuns: 200 },
+  );
+  fc.assert(
+    fc.property(frames, fc.nat(), fc.integer({ min: 1, max: 255 }), (list, where, flip) => {
+      const bytes = Buffer.concat([PREAMBLE, ...list.map(([type, payload]) => frame(type, payload))]);
+      const at = where % bytes.length;
+      bytes[at] = (bytes[at] as number) ^ flip;
+      const { got, fault } = read([bytes]);
+      // A damaged length may leave the reader waiting for more, but no damaged frame comes out, and none behind it.
+      t.ok(fault !== null || got.length < list.length);
+      t.same(
+        got.map(([type, payload]) => [type, [...payload]]),
+        list.slice(0, got.length).map(([type, payload]) => [type, [...payload]]),
+      );
+    }),
+    { numRuns: 500 },
+  );
 
   const huge = Buffer.concat([PREAMBLE, frame('message', new Uint8Array(1001))]);
   t.same(read([huge.subarray(0, PREAMBLE.length + 9)]), { got: [], fault: 'frameTooLarge' }, 'the header alone is enough');
@@ -180,13 +241,24 @@ t.test('a peer that speaks for another, or sends what is no message, is cut off'
 t.test('garbage of any kind never harms', async (t) => {
   const { transport, messages } = await server({ limits: { handshakeMs: 300 } });
   const any = fc.uint8Array({ minLength: 1, maxLength: 400 });
-  await fc.assert(fc.asyncProperty(fc.oneof(any, any.map((tail) => Buffer.concat([PREAMBLE, tail])), any.map((tail) => Buffer.concat([PREAMBLE, frame('hello', tail)])),
-    any.map((tail) => Buffer.concat([PREAMBLE, frame('hello', json(HELLO)), tail])), any.map((tail) => Buffer.concat([PREAMBLE, frame('hello', json(HELLO)), frame('message', tail)])),
-    any.map((tail) => Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, purpose: 'snapshot' })), frame('snapshotStart', tail)]))), async (bytes) => {
-    const raw = new Raw(transport.address);
-    raw.socket.end(bytes);
-    await until(() => raw.ended, 'the connection ends');
-  }), { numRuns: 300 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.oneof(
+        any,
+        any.map((tail) => Buffer.concat([PREAMBLE, tail])),
+        any.map((tail) => Buffer.concat([PREAMBLE, frame('hello', tail)])),
+        any.map((tail) => Buffer.concat([PREAMBLE, frame('hello', json(HELLO)), tail])),
+        any.map((tail) => Buffer.concat([PREAMBLE, frame('hello', json(HELLO)), frame('message', tail)])),
+        any.map((tail) => Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, purpose: 'snapshot' })), frame('snapshotStart', tail)])),
+      ),
+      async (bytes) => {
+        const raw = new Raw(transport.address);
+        raw.socket.end(bytes);
+        await until(() => raw.ended, 'the connection ends');
+      },
+    ),
+    { numRuns: 300 },
+  );
   t.equal(messages.length, 0);
   const good = new Raw(transport.address, Buffer.concat([PREAMBLE, frame('hello', json(HELLO)), frame('message', ...encodeMessage(beat(2, 1)))]));
   await until(() => messages.length === 1, 'a real peer is still taken');
@@ -219,18 +291,31 @@ t.test('a link on which nothing comes any more is ended, though TCP says nothing
   let heard = 0;
   const mute: Server = createServer((socket) => {
     socket.on('error', () => {});
-    socket.on('data', () => { heard += 1; });
+    socket.on('data', () => {
+      heard += 1;
+    });
     socket.write(Buffer.concat([PREAMBLE, frame('welcome', json({ clusterId: 'c', serverId: 2, incarnation: 'i-2' }))]));
   });
-  await new Promise<void>((resolve) => { mute.listen(0, '127.0.0.1', resolve); });
+  await new Promise<void>((resolve) => {
+    mute.listen(0, '127.0.0.1', resolve);
+  });
   const port = (mute.address() as { port: number }).port;
   const lost: ServerId[] = [];
-  const dialler = await server({ addressOf: (id) => (id === B ? { host: '127.0.0.1', port } : null), limits: { keepaliveMs: 20 } }, { unreachable: (id) => { lost.push(id); } });
+  const dialler = await server(
+    { addressOf: (id) => (id === B ? { host: '127.0.0.1', port } : null), limits: { keepaliveMs: 20 } },
+    {
+      unreachable: (id) => {
+        lost.push(id);
+      },
+    },
+  );
   await until(() => dialler.transport.peersLinked === 1, 'linked');
   await until(() => lost.includes(B), 'the dialler finds out too');
   t.ok(heard > 0);
   await dialler.transport.close();
-  await new Promise<void>((resolve) => { mute.close(() => resolve()); });
+  await new Promise<void>((resolve) => {
+    mute.close(() => resolve());
+  });
 });
 
 t.test('a peer that came back with another directory', async (t) => {
@@ -243,12 +328,18 @@ t.test('a peer that came back with another directory', async (t) => {
   t.notOk(first.ended);
   first.socket.destroy();
   await until(async () => {
-    const third = new Raw(transport.address, Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, incarnation: 'other' })), frame('message', ...encodeMessage(beat(2, 1)))]));
+    const third = new Raw(
+      transport.address,
+      Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, incarnation: 'other' })), frame('message', ...encodeMessage(beat(2, 1)))]),
+    );
     await until(() => third.frames.length > 0, 'an answer');
     return third.frames[0]?.type === 'welcome';
   }, 'and taken when that is gone');
   await until(() => messages.length > 0, 'its messages count');
-  t.ok(logger.lines.some((line) => line.level === 'error' && line.message.includes('another data directory')), 'but it is said loudly');
+  t.ok(
+    logger.lines.some((line) => line.level === 'error' && line.message.includes('another data directory')),
+    'but it is said loudly',
+  );
   await transport.close();
 });
 
@@ -266,14 +357,21 @@ t.test('a dialler that finds the wrong one says so, and goes on trying', async (
       socket.on('error', () => {}).resume();
       socket.end(Buffer.concat([PREAMBLE, answer]));
     });
-    await new Promise<void>((resolve) => { other.listen(0, '127.0.0.1', resolve); });
+    await new Promise<void>((resolve) => {
+      other.listen(0, '127.0.0.1', resolve);
+    });
     const port = (other.address() as { port: number }).port;
-    const { transport, logger } = await server({ addressOf: (id) => (id === B ? { host: '127.0.0.1', port } : null), limits: { refusedBackoffMs: 30, backoffMaxMs: 30 } });
+    const { transport, logger } = await server({
+      addressOf: (id) => (id === B ? { host: '127.0.0.1', port } : null),
+      limits: { refusedBackoffMs: 30, backoffMaxMs: 30 },
+    });
     await until(() => dialled >= 3, `${code}: dialled again`);
     t.equal(transport.peersLinked, 0);
     t.equal(logger.lines.filter((line) => line.fields['code'] === code).length, 1, `${code}: one line`);
     await transport.close();
-    await new Promise<void>((resolve) => { other.close(() => resolve()); });
+    await new Promise<void>((resolve) => {
+      other.close(() => resolve());
+    });
   }
 });
 
@@ -286,15 +384,30 @@ t.test('a queue that is full drops, says unreachable, and holds no more than its
       socket.pause();
     });
   });
-  await new Promise<void>((resolve) => { stuck.listen(0, '127.0.0.1', resolve); });
+  await new Promise<void>((resolve) => {
+    stuck.listen(0, '127.0.0.1', resolve);
+  });
   const port = (stuck.address() as { port: number }).port;
   const lost: ServerId[] = [];
   const { transport } = await server(
-    { addressOf: (id) => (id === B ? { host: '127.0.0.1', port } : null), limits: { queueBytesMax: 1 << 20 } }, { unreachable: (id) => { lost.push(id); } });
+    { addressOf: (id) => (id === B ? { host: '127.0.0.1', port } : null), limits: { queueBytesMax: 1 << 20 } },
+    {
+      unreachable: (id) => {
+        lost.push(id);
+      },
+    },
+  );
   await until(() => transport.peersLinked === 1, 'linked');
   const data = new Uint8Array(256 << 10);
   const big: Message = {
-    type: 'appendRequest', from: A, to: B, term: term(1), prevIndex: logIndex(0), prevTerm: term(0), commit: logIndex(0), entries: [{ index: logIndex(1), term: term(1), kind: 'command', data }],
+    type: 'appendRequest',
+    from: A,
+    to: B,
+    term: term(1),
+    prevIndex: logIndex(0),
+    prevTerm: term(0),
+    commit: logIndex(0),
+    entries: [{ index: logIndex(1), term: term(1), kind: 'command', data }],
   };
   for (let at = 0; at < 400; at += 1) {
     transport.send(big);
@@ -304,5 +417,7 @@ t.test('a queue that is full drops, says unreachable, and holds no more than its
   t.ok(lost.includes(B));
   await transport.close();
   for (const socket of sockets) socket.destroy();
-  await new Promise<void>((resolve) => { stuck.close(() => resolve()); });
+  await new Promise<void>((resolve) => {
+    stuck.close(() => resolve());
+  });
 });

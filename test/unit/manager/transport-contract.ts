@@ -79,7 +79,9 @@ function reader(count: number, bytes: number, options: { failAfter?: number; hol
         yield new Uint8Array(bytes).fill(at);
       }
     },
-    async close() { this.closed = true; },
+    async close() {
+      this.closed = true;
+    },
   };
 }
 
@@ -93,7 +95,9 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
       const ears = ids.map(() => new Ear());
       for (let at = 0; at < count; at += 1) await (transports[at] as Transport).start(ears[at] as Ear);
       return {
-        world: made, transports, ears,
+        world: made,
+        transports,
+        ears,
         done: async () => {
           for (const transport of transports) await transport.close();
           await made.close();
@@ -118,12 +122,21 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
     }
 
     await suite.test('messages arrive whole and in the order they were sent', async (t) => {
-      const { world: net, transports: [a, b], ears: [earA, earB], done } = await world();
+      const {
+        world: net,
+        transports: [a, b],
+        ears: [earA, earB],
+        done,
+      } = await world();
       const first = await linked(net, a as Transport, earB as Ear, (round) => beat(A, B, round));
       for (let at = 1; at <= 2000; at += 1) (a as Transport).send(beat(A, B, first + at));
       await net.until(() => rounds(earB as Ear).at(-1) === first + 2000, 'the last of 2000 messages');
       t.ok(increasing(rounds(earB as Ear)), 'in order');
-      t.same(rounds(earB as Ear).slice(-2000), Array.from({ length: 2000 }, (_, at) => first + 1 + at), 'none lost while the link stands');
+      t.same(
+        rounds(earB as Ear).slice(-2000),
+        Array.from({ length: 2000 }, (_, at) => first + 1 + at),
+        'none lost while the link stands',
+      );
 
       await linked(net, b as Transport, earA as Ear, (round) => beat(B, A, round));
       t.ok(increasing(rounds(earA as Ear)), 'the other way too');
@@ -131,20 +144,33 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
     });
 
     await suite.test('entries arrive with their bytes, on memory of their own', async (t) => {
-      const { world: net, transports: [a], ears: [, earB], done } = await world();
+      const {
+        world: net,
+        transports: [a],
+        ears: [, earB],
+        done,
+      } = await world();
       await linked(net, a as Transport, earB as Ear, (round) => beat(A, B, round));
       for (const bytes of [0, 1, 300, 70_000, 3 << 20]) {
         const sent = append(A, B, bytes);
         (a as Transport).send(sent);
         await net.until(() => earB?.messages.at(-1)?.type === 'appendRequest', `an append of ${bytes} bytes`);
         const got = earB?.messages.pop();
-        t.ok(got?.type === 'appendRequest' && got.entries.every((entry, at) => entry.data.length === bytes && entry.data.every((byte) => byte === at + 1)), `${bytes} bytes`);
+        t.ok(
+          got?.type === 'appendRequest' && got.entries.every((entry, at) => entry.data.length === bytes && entry.data.every((byte) => byte === at + 1)),
+          `${bytes} bytes`,
+        );
       }
       await done();
     });
 
     await suite.test('a message to nobody, or from a closed transport, harms nothing', async (t) => {
-      const { world: net, transports: [a], ears: [earA], done } = await world(1);
+      const {
+        world: net,
+        transports: [a],
+        ears: [earA],
+        done,
+      } = await world(1);
       (a as Transport).send(beat(A, NO_SERVER, 1));
       (a as Transport).send(beat(A, serverId(99), 1));
       await net.idle();
@@ -156,7 +182,12 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
     });
 
     await suite.test('a peer that is not there, or dies, is unreachable; never out of send itself', async (t) => {
-      const { world: net, transports: [a, b], ears: [earA, earB], done } = await world();
+      const {
+        world: net,
+        transports: [a, b],
+        ears: [earA, earB],
+        done,
+      } = await world();
       await linked(net, a as Transport, earB as Ear, (round) => beat(A, B, round));
       (earA as Ear).unreached.length = 0;
       await (b as Transport).close();
@@ -195,7 +226,12 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
     });
 
     await suite.test('three servers do not mix their messages', async (t) => {
-      const { world: net, transports: [a, b, c], ears: [earA], done } = await world(3);
+      const {
+        world: net,
+        transports: [a, b, c],
+        ears: [earA],
+        done,
+      } = await world(3);
       await linked(net, b as Transport, earA as Ear, (round) => beat(B, A, round));
       (earA as Ear).messages.length = 0;
       await linked(net, c as Transport, earA as Ear, (round) => beat(C, A, round));
@@ -205,25 +241,42 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
     });
 
     await suite.test('a snapshot arrives whole and in order, beside the messages', async (t) => {
-      const { world: net, transports: [a], ears: [, earB], done } = await world();
+      const {
+        world: net,
+        transports: [a],
+        ears: [, earB],
+        done,
+      } = await world();
       await linked(net, a as Transport, earB as Ear, (round) => beat(A, B, round));
       const source = reader(60, 100_000);
       let answer: boolean | null = null;
-      const sending = (a as Transport).sendSnapshot(B, term(3), source).then((ok) => { answer = ok; });
+      const sending = (a as Transport).sendSnapshot(B, term(3), source).then((ok) => {
+        answer = ok;
+      });
       await net.until(() => answer !== null, 'the answer to the snapshot');
       await sending;
       t.equal(answer, true);
       const [got] = (earB as Ear).snapshots;
       t.match(got, { from: A, term: 3, meta: META, error: null });
-      t.same(got?.chunks.map((chunk) => [chunk.length, chunk[0], chunk.at(-1)]), Array.from({ length: 60 }, (_, at) => [100_000, at, at]));
-      t.equal(source.closed, false, 'the reader stays the caller\'s to close');
+      t.same(
+        got?.chunks.map((chunk) => [chunk.length, chunk[0], chunk.at(-1)]),
+        Array.from({ length: 60 }, (_, at) => [100_000, at, at]),
+      );
+      t.equal(source.closed, false, "the reader stays the caller's to close");
       await done();
     });
 
     await suite.test('an empty snapshot is one too', async (t) => {
-      const { world: net, transports: [a], ears: [, earB], done } = await world();
+      const {
+        world: net,
+        transports: [a],
+        ears: [, earB],
+        done,
+      } = await world();
       let answer: boolean | null = null;
-      void (a as Transport).sendSnapshot(B, term(3), reader(0, 0)).then((ok) => { answer = ok; });
+      void (a as Transport).sendSnapshot(B, term(3), reader(0, 0)).then((ok) => {
+        answer = ok;
+      });
       await net.until(() => answer !== null, 'the answer');
       t.equal(answer, true);
       t.same(earB?.snapshots[0]?.chunks, []);
@@ -231,11 +284,25 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
     });
 
     await suite.test('a snapshot that is refused gives false: at the end, and in the middle', async (t) => {
-      const { world: net, transports: [a], ears: [, earB], done } = await world();
-      for (const refuse of [(ear: Ear) => { ear.takeSnapshot = false; }, (ear: Ear) => { ear.chunksMax = 3; }]) {
+      const {
+        world: net,
+        transports: [a],
+        ears: [, earB],
+        done,
+      } = await world();
+      for (const refuse of [
+        (ear: Ear) => {
+          ear.takeSnapshot = false;
+        },
+        (ear: Ear) => {
+          ear.chunksMax = 3;
+        },
+      ]) {
         refuse(earB as Ear);
         let answer: boolean | null = null;
-        void (a as Transport).sendSnapshot(B, term(3), reader(200, 10_000)).then((ok) => { answer = ok; });
+        void (a as Transport).sendSnapshot(B, term(3), reader(200, 10_000)).then((ok) => {
+          answer = ok;
+        });
         await net.until(() => answer !== null, 'the answer');
         t.equal(answer, false);
       }
@@ -247,9 +314,16 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
     });
 
     await suite.test('a snapshot whose source fails gives false here and an error there', async (t) => {
-      const { world: net, transports: [a], ears: [, earB], done } = await world();
+      const {
+        world: net,
+        transports: [a],
+        ears: [, earB],
+        done,
+      } = await world();
       let answer: boolean | null = null;
-      void (a as Transport).sendSnapshot(B, term(3), reader(20, 1000, { failAfter: 5 })).then((ok) => { answer = ok; });
+      void (a as Transport).sendSnapshot(B, term(3), reader(20, 1000, { failAfter: 5 })).then((ok) => {
+        answer = ok;
+      });
       await net.until(() => answer !== null, 'the answer');
       t.equal(answer, false);
       await net.until(() => earB?.snapshots[0]?.error !== null, 'the receiver sees the break, not an end');
@@ -259,11 +333,20 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
 
     await suite.test('a snapshot whose receiver or sender dies in the middle ends on both sides', async (t) => {
       for (const dies of ['receiver', 'sender'] as const) {
-        const { world: net, transports: [a, b], ears: [, earB], done } = await world();
+        const {
+          world: net,
+          transports: [a, b],
+          ears: [, earB],
+          done,
+        } = await world();
         let release: () => void = () => {};
-        const hold = new Promise<void>((resolve) => { release = resolve; });
+        const hold = new Promise<void>((resolve) => {
+          release = resolve;
+        });
         let answer: boolean | null = null;
-        void (a as Transport).sendSnapshot(B, term(3), reader(100, 10_000, { hold })).then((ok) => { answer = ok; });
+        void (a as Transport).sendSnapshot(B, term(3), reader(100, 10_000, { hold })).then((ok) => {
+          answer = ok;
+        });
         await net.until(() => earB?.snapshots[0]?.chunks.length === 1, 'the first chunk');
         await ((dies === 'receiver' ? b : a) as Transport).close();
         release();
@@ -274,9 +357,15 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
     });
 
     await suite.test('a snapshot to a peer that is not there gives false', async (t) => {
-      const { world: net, transports: [a], done } = await world(1);
+      const {
+        world: net,
+        transports: [a],
+        done,
+      } = await world(1);
       let answer: boolean | null = null;
-      void (a as Transport).sendSnapshot(C, term(3), reader(1, 1)).then((ok) => { answer = ok; });
+      void (a as Transport).sendSnapshot(C, term(3), reader(1, 1)).then((ok) => {
+        answer = ok;
+      });
       await net.until(() => answer !== null, 'the answer');
       t.equal(answer, false);
       await done();

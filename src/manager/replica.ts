@@ -120,6 +120,7 @@ export class Replica {
         this.step({ type: 'snapshotSent', to, ok });
       },
       install: (message) => this.install(message),
+      writeFailed: (error) => this.writeFailed(error),
     });
     this.leadershipHost = {
       config,

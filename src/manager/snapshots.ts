@@ -1,7 +1,7 @@
 import type { SnapshotMeta } from '../../raft/entry.js';
 import type { LogIndex, ServerId, Term } from '../../raft/ids.js';
 import type { InstallSnapshot } from '../../raft/message.js';
-import type { SnapshotStage, Storage } from '../../storage/storage.js';
+import { type SnapshotStage, type Storage, StorageError } from '../../storage/storage.js';
 import { Restore, LIVE_RANGES } from '../cluster/restore.js';
 import type { ClusterState } from '../cluster/state.js';
 import type { Logger } from '../logger.js';
@@ -22,6 +22,8 @@ export interface SnapshotHost {
   sent(to: ServerId, ok: boolean): void;
   /** Steps the message and carries out what the core orders, at once. True: the core ordered the flip to the staged state. */
   install(message: InstallSnapshot): boolean;
+  /** A write of the stage failed: as final as any other (rule 4), though nothing waits for it on the lane. */
+  writeFailed(error: StorageError): void;
 }
 
 export interface SnapshotStats {
@@ -111,6 +113,7 @@ export class Snapshots {
     } catch (error) {
       this.stats.receiveFailures += 1;
       host.logger.log('warn', 'a streamed state was not taken', { from, index: meta.index, error: String(error) });
+      if (error instanceof StorageError && error.code === 'storageWriteFailed') host.writeFailed(error);
       return false;
     } finally {
       this.incoming = false;

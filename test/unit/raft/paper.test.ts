@@ -434,6 +434,7 @@ t.test('7 (figure 13, 6) a snapshot of what the log holds keeps the entries behi
   t.same(solo.take('appendResponse'), [], 'no answer before it is durable');
   solo.beat(2, 2, 4);
   t.same(solo.applied, [], 'nothing is applied before it is durable');
+  t.same(solo.fetches, [], 'and nothing is fetched to be applied');
   solo.persist();
   t.match(solo.take('appendResponse'), [{ accepted: true, matchIndex: 2 }]);
   t.same(

@@ -317,6 +317,24 @@ t.test('A18 a remembered leader does not block elections: any majority that can 
   t.end();
 });
 
+t.test('A18 the lease ends with the shortest election timeout, though the leader is remembered', (t) => {
+  let seed = 1;
+  const start = (): Solo => {
+    const solo = new Solo({ eager: true, seed });
+    solo.beat(2, 1);
+    solo.tick(OPTIONS.electionTicks);
+    return solo;
+  };
+  while (start().role !== 'follower') seed += 1;
+  const solo = start();
+  t.equal(solo.raft.leader, 2);
+  solo.askPreVote(3, 2, 0, 0);
+  t.match(solo.take('preVoteResponse'), [{ granted: true }]);
+  solo.askVote(3, 2, 0, 0);
+  t.match(solo.take('voteResponse'), [{ granted: true }]);
+  t.end();
+});
+
 t.test('A18 a partitioned server does not disturb when it comes back: same leader, same term', (t) => {
   const net = new Network({ count: 3 });
   const leader = net.elect();
@@ -337,6 +355,8 @@ t.test('A19 an answer to a pre-vote is no vote, and a vote stays through a pre-v
   solo.step({ type: 'campaign' });
   solo.hear(2, { type: 'voteResponse', term: 0, granted: true });
   t.equal(solo.role, 'preCandidate');
+  solo.hear(3, { type: 'preVoteResponse', term: 0, granted: false });
+  t.equal(solo.role, 'preCandidate', 'nor is a vote an answer to a pre-vote');
   solo.hear(2, { type: 'preVoteResponse', term: 0, granted: true });
   t.equal(solo.role, 'candidate');
   solo.hear(2, { type: 'preVoteResponse', term: 1, granted: true });

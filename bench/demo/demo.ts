@@ -293,7 +293,7 @@ class Demo {
   async end(): Promise<boolean> {
     this.#over = true;
     this.#bar?.stop();
-    const unclean = (await this.#cluster?.stop()) ?? [];
+    const unclean = (await this.#cluster?.close()) ?? [];
     for (const { name, exit } of unclean) process.stderr.write(`${name} did not end cleanly: ${exit.signal ?? exit.code}\n`);
     return unclean.length === 0;
   }

@@ -52,7 +52,7 @@ export class LocalCluster {
       await Promise.all([...cluster.workers.values()].map((child) => child.ready));
       return cluster;
     } catch (error) {
-      await cluster.stop();
+      await cluster.close();
       throw error;
     }
   }
@@ -133,7 +133,8 @@ export class LocalCluster {
       const view = await this.view();
       if (view !== null) return view.serverId;
       this.assertNobodyDied();
-      if (systemClock.nowMs() > untilMs) throw new Error(`no manager leads after ${withinMs} ms: ${this.#said.join('; ') || 'none of them runs'}${this.lastWords()}`);
+      if (systemClock.nowMs() > untilMs)
+        throw new Error(`no manager leads after ${withinMs} ms: ${this.#said.join('; ') || 'none of them runs'}${this.lastWords()}`);
       await sleep(systemClock, 20);
     }
   }
@@ -153,7 +154,6 @@ export class LocalCluster {
 
   /** SIGTERM to all that are left, workers first. Those that did not end cleanly are named; a process we killed counts as clean. */
   async stop(): Promise<{ readonly name: string; readonly exit: Exit }[]> {
-    await this.client.close();
     const unclean: { readonly name: string; readonly exit: Exit }[] = [];
     const managers = new Set(this.managers.values());
     for (const group of [this.#all.filter((child) => !managers.has(child)), [...managers]]) {
@@ -164,6 +164,13 @@ export class LocalCluster {
         }),
       );
     }
+    return unclean;
+  }
+
+  /** Stops what is left, and is of no more use then. */
+  async close(): Promise<{ readonly name: string; readonly exit: Exit }[]> {
+    const unclean = await this.stop();
+    await this.client.close();
     return unclean;
   }
 

@@ -71,7 +71,7 @@ t.test('what the commands of a person do', async (t) => {
     await cluster.cli('submit', '--id', 'long', '--', 'sleep', '600');
     await waitFor('the task to run', async () => (await cluster.client.getTask('long')).state === 'running');
     t.match(await cluster.cli('cancel', 'long', '--reason', 'no more need'), { code: 0, stdout: /^long {2}/ });
-    t.match(await cluster.client.waitFor('long'), { state: 'cancelled' });
+    t.match(await cluster.client.waitFor('long', { timeoutMs: 90_000 }), { state: 'cancelled' });
     t.match(await cluster.cli('cancel', 'nobody'), { code: 4, stderr: /^error \[taskNotFound\]: .*nobody/ });
     t.equal((await cluster.cli('cancel', 'with-env')).code, 5, 'a finished task is a conflict');
   });

@@ -111,7 +111,6 @@ export class TestCluster {
   readonly expected = new Map<string, string | null>();
   readonly #journal: string;
   readonly #t: Test;
-  #stopped = false;
 
   private constructor(t: Test, local: LocalCluster, journal: string) {
     this.#t = t;
@@ -135,7 +134,7 @@ export class TestCluster {
     const cluster = new TestCluster(t, local, journal);
     t.teardown(async () => {
       await cluster.client.close();
-      if (!cluster.#stopped) await local.stop();
+      await local.close();
     });
     return cluster;
   }
@@ -213,7 +212,6 @@ export class TestCluster {
 
   /** SIGTERM to all. Names those that did not end with exit code 0 by themselves. */
   async stop(): Promise<string[]> {
-    this.#stopped = true;
     return (await this.local.stop()).map(({ name, exit }) => `${name}: ${exitText(exit)}`);
   }
 

@@ -26,7 +26,7 @@ t.test('tasks of a dead worker run elsewhere, whether or not the leader died wit
     const leader = withLeader ? await local.leader() : null;
     const killedMs = systemClock.nowMs();
     await Promise.all([cluster.killWorker(node), leader === null ? null : cluster.killLeader()]);
-    const tasks = await Promise.all(ids.map((id) => client.waitFor(id)));
+    const tasks = await Promise.all(ids.map((id) => client.waitFor(id, { timeoutMs: 90_000 })));
     took[name] = systemClock.nowMs() - killedMs;
     for (const task of tasks) {
       t.match(task, { state: 'succeeded', nodeId: 'spare', attempt: 2, result: { value: { attempt: 2 } } }, `${name}: ${task.id} was done by the spare worker`);
@@ -67,7 +67,7 @@ t.test('SIGTERM: workers report what they stopped, managers end with nothing hal
   const handedBack = await client.getTask(id);
   t.not(handedBack.attempts[0]?.end, null, 'the cluster knows at once that the attempt is over: no lease had to run out');
   await local.startWorker('w2').ready;
-  const task = await client.waitFor(id);
+  const task = await client.waitFor(id, { timeoutMs: 90_000 });
   t.match(task, { state: 'succeeded', nodeId: 'w2', result: { output: 'again\n' } });
 
   const submitted = await client.submitMany(

@@ -24,6 +24,7 @@ interface Flags {
 
 const CLUSTER = 'dev';
 const LOOK_MS = 500;
+const TASKS_MS = 3000;
 const READY_MS = 30_000;
 
 export const command = (): Command =>
@@ -80,6 +81,8 @@ class Dev {
   readonly #startedMs = systemClock.nowMs();
   #client: QuorateClient | null = null;
   #ending = false;
+  #toldTasks = '';
+  #toldMs = Number.NEGATIVE_INFINITY;
 
   constructor(flags: Flags, directory: string) {
     this.#flags = flags;
@@ -195,6 +198,7 @@ Kill a manager (kill -9 PID) and watch. Ctrl-C ends everything.
   /** Looks twice a second, says what changed. Looking may fail while no manager leads. */
   async #watch(client: QuorateClient, first: ClusterView): Promise<void> {
     let before = first;
+    this.#toldTasks = JSON.stringify(first.tasks);
     while (!this.#ending) {
       await sleep(systemClock, LOOK_MS);
       if (this.#ending) return;
@@ -213,15 +217,23 @@ Kill a manager (kill -9 PID) and watch. Ctrl-C ends everything.
         nodes: view.nodes,
       });
     }
-    if (JSON.stringify(before.tasks) !== JSON.stringify(view.tasks)) {
-      const { pending, assigned, running, succeeded, failed, cancelled } = view.tasks;
-      this.say(
-        'tasks',
-        `tasks  ${count(pending)} pending, ${count(assigned + running)} on nodes, ${count(succeeded)} succeeded, ${count(failed)} failed, ${count(cancelled)} cancelled`,
-        { tasks: view.tasks },
-      );
-    }
+    this.#sayTasks(view.tasks);
     for (const notice of view.notices) if (!before.notices.includes(notice)) this.say('notice', `notice  ${notice}`, { notice });
+  }
+
+  /** Counts change all the time: a line every few seconds, and one when everything is done. */
+  #sayTasks(tasks: ClusterView['tasks']): void {
+    const { pending, assigned, running, succeeded, failed, cancelled } = tasks;
+    const told = JSON.stringify(tasks);
+    const idle = pending + assigned + running === 0;
+    if (told === this.#toldTasks || (!idle && systemClock.nowMs() - this.#toldMs < TASKS_MS)) return;
+    this.#toldTasks = told;
+    this.#toldMs = systemClock.nowMs();
+    this.say(
+      'tasks',
+      `tasks  ${count(pending)} pending, ${count(assigned + running)} on nodes, ${count(succeeded)} succeeded, ${count(failed)} failed, ${count(cancelled)} cancelled`,
+      { tasks },
+    );
   }
 
   /** Workers first, while the managers still take their last reports. True when all of them ended cleanly. */

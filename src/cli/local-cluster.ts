@@ -30,9 +30,10 @@ export class LocalCluster {
   readonly #options: LocalClusterOptions;
   /** For looking; whoever works takes one of their own. */
   readonly client: QuorateClient;
-  /** Every process ever started, and whether we killed it ourselves. */
+  /** Every process ever started, and which of them we killed or stopped ourselves. */
   readonly #all: Child[] = [];
   readonly #killed = new Set<Child>();
+  readonly #stopped = new Set<Child>();
   /** What each manager said when it was asked last. */
   #said: string[] = [];
 
@@ -139,9 +140,9 @@ export class LocalCluster {
     }
   }
 
-  /** Throws if a process ended that nobody killed. */
+  /** Throws if a process ended by itself. */
   assertNobodyDied(): void {
-    const dead = this.#all.find((child) => !child.alive && !this.#killed.has(child));
+    const dead = this.#all.find((child) => !child.alive && !this.#killed.has(child) && !this.#stopped.has(child));
     if (dead?.exit) throw new Error(`${dead.name} (pid ${dead.pid}) died: ${exitText(dead.exit)}${dead.lastWords()}`);
   }
 
@@ -152,6 +153,12 @@ export class LocalCluster {
       .join('');
   }
 
+  /** SIGTERM, and the end of it. */
+  async stopOne(child: Child): Promise<{ readonly exit: Exit; readonly clean: boolean }> {
+    this.#stopped.add(child);
+    return child.stop();
+  }
+
   /** SIGTERM to all that are left, workers first. Those that did not end cleanly are named; a process we killed counts as clean. */
   async stop(): Promise<{ readonly name: string; readonly exit: Exit }[]> {
     const unclean: { readonly name: string; readonly exit: Exit }[] = [];
@@ -159,7 +166,7 @@ export class LocalCluster {
     for (const group of [this.#all.filter((child) => !managers.has(child)), [...managers]]) {
       await Promise.all(
         group.map(async (child) => {
-          const { exit, clean } = await child.stop();
+          const { exit, clean } = await this.stopOne(child);
           if (!clean && !this.#killed.has(child)) unclean.push({ name: child.name, exit });
         }),
       );

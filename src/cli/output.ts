@@ -13,7 +13,7 @@ export function paint(stream: Stream, style: Style, text: string): string {
   return coloured(stream) ? styleText(style, text, { validateStream: false }) : text;
 }
 
-export const columns = (stream: Stream): number => (isTerminal(stream) ? (stream.columns ?? 80) : Number.POSITIVE_INFINITY);
+export const columns = (stream: Stream): number => (isTerminal(stream) ? stream.columns || 80 : Number.POSITIVE_INFINITY);
 
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);

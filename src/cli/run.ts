@@ -28,7 +28,8 @@ export const command = (): Command =>
     .passThroughOptions()
     .addHelpText('after', '\nCtrl-C cancels the task; a second one leaves at once.\nExample: quorate run --timeout 1m -- sha256sum /etc/hostname')
     .action(async (argv: string[], flags: Flags) => {
-      const request = taskRequest(flags, argv, uuidv7);
+      // Who watches a command fail does not expect it to be run again: more attempts only if they are asked for.
+      const request = taskRequest({ ...flags, attempts: flags.attempts ?? '1' }, argv, uuidv7);
       const code = await withClient(flags, (client) => follow(client, request, flags)).catch((error: unknown) => {
         if (!(error instanceof QuorateError) || !['noLeader', 'outcomeUnknown', 'shuttingDown', 'overloaded'].includes(error.code)) throw error;
         note(errorLine(error));

@@ -1,0 +1,68 @@
+import t from 'tap';
+import { BUGS } from './bugs.js';
+import { explore, type Result } from './explore.js';
+import { begin, FAMILIES, type Family } from './families.js';
+import type { Shell } from './server.js';
+import type { Budget } from './world.js';
+import { story } from './words.js';
+
+/** The short form of the model check: every family with the smaller budget, to its end. The long one: node dist/test/model/main.js. */
+t.setTimeout(240_000);
+
+const family = (name: string): Family => FAMILIES.find((one) => one.name === name) as Family;
+const bug = (name: string): Shell => BUGS.find((one) => one.name === name) as Shell;
+
+interface Run {
+  readonly result: Result;
+  readonly marks: ReadonlySet<string>;
+}
+function run(of: Family, budget: Partial<Budget>, shell?: Shell): Run {
+  const { model, first } = begin(of, budget, shell);
+  const result = explore(model, first, 400_000);
+  return { result, marks: model.workshop.marks };
+}
+
+for (const one of FAMILIES) {
+  t.test(`${one.name}: ${one.what}`, (t) => {
+    const { result, marks } = run(one, one.short);
+    console.log(`${result.states} states, depth ${result.depth}, ${Math.round(result.cpuMs)} ms of CPU`);
+    if (result.found !== null) console.log(story(result.found));
+    t.equal(result.found?.text ?? 'nothing is broken', 'nothing is broken');
+    t.equal(result.left, 0, 'every world within the budget was looked at');
+    t.same(
+      one.sometimes.filter((mark) => !marks.has(mark)),
+      [],
+      'what must happen sometimes, happened',
+    );
+    t.end();
+  });
+}
+
+t.test('a planted bug is found, named, and told as a story', (t) => {
+  const planted: readonly [string, string, Partial<Budget>, string][] = [
+    ['tells-early', 'election', { elections: 2 }, 'durable vote before leading'],
+    ['tells-early', 'replication', { elections: 1, proposals: 1 }, 'applied is durable'],
+    ['counts-refusals', 'election', { elections: 2 }, 'election safety'],
+    ['counts-refusals', 'replication', { elections: 1, proposals: 1 }, 'leader completeness'],
+    ['reads-alone', 'reads', { elections: 1, reads: 1 }, 'no read older than an acknowledged write'],
+    ['forgets-votes', 'election', { elections: 2, crashes: 1 }, 'election safety'],
+    ['loses-entries', 'election', { elections: 1 }, 'applied is durable'],
+  ];
+  for (const [name, where, budget, rule] of planted) {
+    const { result } = run(family(where), budget, bug(name));
+    t.equal(result.found?.rule, rule, `${name} in ${where}: after ${result.states} states, ${Math.round(result.cpuMs)} ms of CPU`);
+  }
+  const { found } = run(family('reads'), { elections: 1, reads: 1 }, bug('reads-alone')).result;
+  t.match(found === null ? '' : story(found), /BROKEN {2}no read older.*\n[\s\S]*server 2 starts an election[\s\S]*server 1 is asked for a read\n {6}here:/);
+  t.end();
+});
+
+t.test('servers that differ in their names only are one world, and nothing else is', (t) => {
+  const whole = run({ ...family('election'), symmetric: false }, { elections: 1, crashes: 1 });
+  const folded = run(family('election'), { elections: 1, crashes: 1 });
+  t.equal(whole.result.depth, folded.result.depth);
+  t.same([...whole.marks].sort(), [...folded.marks].sort());
+  const ratio = whole.result.states / folded.result.states;
+  t.ok(ratio > 2.5 && ratio <= 6, `${whole.result.states} worlds, ${folded.result.states} without names`);
+  t.end();
+});

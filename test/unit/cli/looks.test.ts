@@ -4,6 +4,7 @@ import { count, counted, duration } from '../../../src/cli/output.js';
 import { progressLine } from '../../../src/cli/progress.js';
 import { exitCodeOfTask, situation } from '../../../src/cli/run.js';
 import { fields, table } from '../../../src/cli/table.js';
+import handlers from '../../../src/cli/sample-handlers.js';
 import { taskOfLine } from '../../../src/cli/submit.js';
 import type { TaskView } from '../../../src/protocol/schemas.js';
 
@@ -165,4 +166,14 @@ t.test('a line of --file', async (t) => {
   t.match(taskOfLine('{"run":{"type":"handler","name":"x"}}', {}).id, /^[0-9a-f-]{36}$/, 'gets an id of its own, so that sending it again is safe');
   for (const text of ['', '{', '[]', '1', 'null', '{}', '{"id":"a b","run":{}}'])
     t.throws(() => taskOfLine(text, {}), { name: 'UsageError' }, JSON.stringify(text));
+});
+
+t.test('the handlers of dev, an example for others', async (t) => {
+  const context = { taskId: 'x', epoch: 1, attempt: 1, signal: new AbortController().signal, progress: () => {} };
+  t.strictSame(await handlers.echo([1, 2]), [1, 2]);
+  t.match(await handlers.sha256({ path: new URL(import.meta.url).pathname }, context), { sha256: /^[0-9a-f]{64}$/ });
+  await t.rejects(handlers.sha256({}, context), { message: /needs \{"path"/ });
+  await t.rejects(handlers.flaky({ times: 1 }, context), { message: /as asked/ });
+  t.strictSame(await handlers.flaky({ times: 1 }, { ...context, attempt: 2 }), { succeededAt: 2 });
+  t.strictSame(await handlers.sleep({ ms: 1 }, context), { slept: 1 });
 });

@@ -15,6 +15,7 @@ import { Reads } from '../../../src/manager/reads.js';
 import { TaskIds } from '../../../src/manager/task-ids.js';
 import { Ticker } from '../../../src/manager/ticker.js';
 import { AttemptTimeouts } from '../../../src/manager/timeouts.js';
+import { Watches } from '../../../src/manager/watches.js';
 import { SimRandom } from '../../sim/random.js';
 
 const names = (lost: readonly { nodeId: NodeId }[]): string[] => lost.map((each) => each.nodeId);
@@ -297,6 +298,38 @@ t.test('reads: who came before a round shares it; a lost round is asked again; e
     reads.begin(9000, ask);
   }
   t.equal(asked.length, 7, 'at most four rounds at once');
+});
+
+t.test('a watch that has not been read: what was given and taken again is not said; an old stop is', async (t) => {
+  const state = newState();
+  const watches = new Watches({ term: 3, state }, 1000);
+  const node = { assigned: new Map() };
+  state.nodes.set('n' as never, node as never);
+  const watch = watches.open('n' as never, 1 as never, 0);
+  const next = async (): Promise<unknown> => (await watch.next()).value;
+  t.match(await next(), { type: 'set', term: 3, assignments: [], stop: [] });
+  for (const [id, epoch] of [
+    ['a', 5],
+    ['b', 6],
+  ] as const) {
+    state.tasks.set(id as never, { spec: { id, run: null, timeoutMs: 0, graceMs: 0 }, epoch, nodeId: 'n', state: 'assigned', attempt: 1 } as never);
+    watches.assigned('n' as never, id as never, epoch as never);
+  }
+  watches.stop('n' as never, { taskId: 'a', epoch: 5, reason: 'superseded' });
+  watches.stop('n' as never, { taskId: 'old', epoch: 2, reason: 'superseded' });
+  watches.flush();
+  t.match(await next(), { type: 'change', start: [{ taskId: 'b', epoch: 6 }], stop: [{ taskId: 'old', epoch: 2 }] });
+  watches.tick(999);
+  const waiting = settle(next());
+  await tick();
+  t.equal(waiting.text, 'waiting');
+  watches.tick(1000);
+  await tick();
+  t.match(JSON.parse(waiting.text), { type: 'beat', term: 3 });
+  const last = settle(next());
+  watch.close();
+  await tick();
+  t.equal(last.text, undefined as never, 'closed without a word');
 });
 
 t.test('timeouts: in order, once, only what still runs; memory follows what runs', async (t) => {

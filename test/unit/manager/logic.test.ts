@@ -584,6 +584,81 @@ t.test('the log is compacted behind the state, and a restart in the middle of ev
   t.equal(leader.fatal, null);
 });
 
+t.test('a leader that was away asks before it answers: while it slept another one was elected', async (t) => {
+  const house = await House.open({ managers: 3 });
+  const old = house.leader;
+  const { session } = await house.ask(house.register(old, 'n1'));
+  await house.ask(house.submit(old, { id: 'a' }));
+  old.process.pause();
+  await house.until(() => house.leading !== null && house.leading !== old && house.leader.replica.leadership !== null, 'another one leads', 5000);
+  await house.ask(house.submit(house.leader, { id: 'meanwhile' }));
+  old.process.resume();
+  t.equal(old.replica.isLeader, true, 'it does not know yet');
+  const beat = house.report(old, 'n1', session);
+  const reads = [
+    house.call(old, 'getTask', { params: { id: 'meanwhile' } }),
+    house.call(old, 'explainTask', { params: { id: 'meanwhile' } }),
+    house.call(old, 'listTasks', { query: { limit: 1, cursor: 'a:me' } }).then(({ tasks }) => t.equal(tasks[0]?.id, 'meanwhile')),
+  ];
+  t.equal(await house.codeOf(beat), 'noLeader', 'it renews no lease');
+  for (const read of reads) t.equal(await house.codeOf(read), 'ok', 'what was written meanwhile is seen');
+});
+
+t.test('what waits before the log is refused as soon as the leadership is gone: nothing of it was taken', async (t) => {
+  const house = await House.open({ managers: 3, raft: { uncommittedCountMax: 2 } });
+  const { leader } = house;
+  for (const box of house.followers) house.network.cutBoth(`m${leader.id}`, `m${box.id}`);
+  const codes: string[] = [];
+  for (let at = 0; at < 6; at += 1) {
+    void house.submit(leader, { id: `t${at}` }).catch((error: QuorateError) => codes.push(error.code));
+    await house.elapse(5);
+  }
+  await house.until(() => codes.length === 6, 'all are answered', 3000);
+  t.same(codes.filter((code) => code === 'noLeader').length, 4);
+  t.same(codes.filter((code) => code === 'outcomeUnknown').length, 2);
+});
+
+t.test('a new leader ends what the old one would have ended; a watch is a word of the node', async (t) => {
+  const house = await House.open({ managers: 3 });
+  const { session } = await house.ask(house.register(house.leader, 'n1'));
+  await house.ask(house.submit(house.leader, { id: 'a', timeoutMs: 1000, graceMs: 0, attemptsMax: 1 }));
+  const task = () => house.leader.replica.state.tasks.get('a' as never);
+  await house.until(() => task()?.state === 'assigned', 'assigned');
+  await house.ask(house.report(house.leader, 'n1', session, [running('a', task()?.epoch as number)]));
+  const old = house.leader;
+  house.crash(old);
+  await house.until(() => house.leading !== null && house.leading !== old, 'a new leader');
+  for (let at = 0; at < 3; at += 1) {
+    await house.elapse(4000);
+    await house.watch(house.leader, 'n1', session);
+    t.equal(house.leader.replica.state.nodes.get('n1' as never)?.state, 'ready');
+  }
+  const view = await house.ask(house.call(house.leader, 'getTask', { params: { id: 'a' } }));
+  t.match(view, { state: 'failed', attempts: [{ end: 'timedOut' }] });
+});
+
+t.test('large arrays and long lists are cut into bounded pieces', async (t) => {
+  const house = await House.open();
+  const { leader } = house;
+  await house.ask(house.register(leader, 'n1', { slots: 1100 }));
+  const before = leader.replica.stats.proposals;
+  const big = Array.from({ length: 60 }, (_, at) => ({ id: `b${at}`, run: { type: 'handler', name: 'x', input: 'x'.repeat(100_000) } }));
+  await house.ask(house.call(leader, 'submitTasks', { body: big }));
+  const after = leader.replica.stats.proposals;
+  t.ok(after.blocks - before.blocks >= 6, `6 MB in ${after.blocks - before.blocks} entries`);
+  await house.ask(
+    house.call(leader, 'submitTasks', { body: Array.from({ length: 1040 }, (_, at) => ({ id: `k${at}`, run: { type: 'handler', name: 'x' } })) }),
+  );
+  await house.until(() => leader.replica.state.counts.assigned === 1100, 'all assigned');
+  await house.ask(house.call(leader, 'submitTasks', { body: ['y', 'z'].map((id) => ({ id, run: { type: 'handler', name: 'x' } })) }));
+  const page = await house.ask(house.call(leader, 'listTasks', { query: { state: 'pending' } }));
+  t.same(
+    page.tasks.map(({ id }) => id),
+    ['y', 'z'],
+    'what a filter wants is found behind a thousand that it does not',
+  );
+});
+
 function nest(levels: number): unknown {
   let value: unknown = 1;
   for (let at = 0; at < levels; at += 1) value = [value];

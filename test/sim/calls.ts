@@ -10,7 +10,11 @@ import type { Process } from './scheduler.js';
 import { answerComplaint, inputComplaint } from './validation.js';
 
 /** What listens at an address now. `handlers` is null while the manager starts or has stopped serving. */
-export interface Server { readonly process: Process; readonly endpoint: string; handlers: Handlers | null }
+export interface Server {
+  readonly process: Process;
+  readonly endpoint: string;
+  handlers: Handlers | null;
+}
 export type ServerTable = Map<string, Server>;
 
 export interface CallHooks {
@@ -43,42 +47,59 @@ export class SimCallPort implements CallPort {
   async close(): Promise<void> {}
 
   call<Name extends RouteName>(
-    address: string, route: Name, input: CallInput<Name>, options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly forwarded?: boolean },
+    address: string,
+    route: Name,
+    input: CallInput<Name>,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly forwarded?: boolean },
   ): Promise<CallResult<Name>> {
     return new Promise((resolve) => {
       let timer: Timer | null = null;
-      const connection = new Connection(this.#network, this.#process, this.#endpoint, this.#servers.get(address) ?? null, options.signal ?? null, (reason, sent) => {
-        timer?.cancel();
-        resolve({ kind: 'unreachable', sent, reason });
-      });
+      const connection = new Connection(
+        this.#network,
+        this.#process,
+        this.#endpoint,
+        this.#servers.get(address) ?? null,
+        options.signal ?? null,
+        (reason, sent) => {
+          timer?.cancel();
+          resolve({ kind: 'unreachable', sent, reason });
+        },
+      );
       if (connection.over) return;
       timer = this.#process.at(options.timeoutMs, 'callTimeout', () => connection.breakNow(`no answer within ${options.timeoutMs} ms`));
       connection.request(route, input, (server, parsed) => {
         const handler = (server.handlers as unknown as Record<string, AnyHandler>)[route] as AnyHandler;
-        run(() => handler(parsed, { forwarded: options.forwarded ?? false, signal: connection.serverSignal })).then(
-          (answer) => {
-            const complaint = answerComplaint(route, answer);
-            if (complaint !== null) throw new SimFailure('protocol', `${server.endpoint} answers ${route} with what its schema does not allow: ${complaint}`);
-            connection.answer(JSON.stringify(this.#hooks.answered(server.endpoint, route, answer)), (text) => {
-              timer?.cancel();
-              resolve({ kind: 'ok', answer: JSON.parse(text) } as CallResult<Name>);
-            });
-          },
-          (error: unknown) => {
-            const body = this.#problemOf(server.endpoint, route, error);
-            connection.answer(JSON.stringify(body), (text) => {
-              timer?.cancel();
-              resolve({ kind: 'refused', problem: JSON.parse(text) as Problem });
-            });
-          },
-        ).catch((error: unknown) => this.#network.scheduler.breakWith(error));
+        run(() => handler(parsed, { forwarded: options.forwarded ?? false, signal: connection.serverSignal }))
+          .then(
+            (answer) => {
+              const complaint = answerComplaint(route, answer);
+              if (complaint !== null) throw new SimFailure('protocol', `${server.endpoint} answers ${route} with what its schema does not allow: ${complaint}`);
+              connection.answer(JSON.stringify(this.#hooks.answered(server.endpoint, route, answer)), (text) => {
+                timer?.cancel();
+                resolve({ kind: 'ok', answer: JSON.parse(text) } as CallResult<Name>);
+              });
+            },
+            (error: unknown) => {
+              const body = this.#problemOf(server.endpoint, route, error);
+              connection.answer(JSON.stringify(body), (text) => {
+                timer?.cancel();
+                resolve({ kind: 'refused', problem: JSON.parse(text) as Problem });
+              });
+            },
+          )
+          .catch((error: unknown) => this.#network.scheduler.breakWith(error));
       });
     });
   }
 
   watch(address: string, input: CallInput<'watchAssignments'>, options: { readonly silenceMs: number; readonly signal: AbortSignal }): Promise<Watch> {
     return new Promise((resolve) => {
-      const lines = new LineQueue(this.#process, options.silenceMs, () => connection.breakNow('silence'), () => connection.breakNow('the reader left'));
+      const lines = new LineQueue(
+        this.#process,
+        options.silenceMs,
+        () => connection.breakNow('silence'),
+        () => connection.breakNow('the reader left'),
+      );
       const connection = new Connection(this.#network, this.#process, this.#endpoint, this.#servers.get(address) ?? null, options.signal, (reason, sent) => {
         lines.end();
         resolve({ kind: 'unreachable', sent, reason });
@@ -144,7 +165,14 @@ class Connection {
   #answered = false;
   readonly #forget: (() => void)[] = [];
 
-  constructor(network: Network, caller: Process, from: string, server: Server | null, signal: AbortSignal | null, broken: (reason: string, sent: boolean) => void) {
+  constructor(
+    network: Network,
+    caller: Process,
+    from: string,
+    server: Server | null,
+    signal: AbortSignal | null,
+    broken: (reason: string, sent: boolean) => void,
+  ) {
     this.#network = network;
     this.#caller = caller;
     this.#from = from;
@@ -152,7 +180,10 @@ class Connection {
     this.#broken = broken;
     network.stats.calls++;
     if (signal !== null) {
-      if (signal.aborted) { this.breakNow('aborted by the caller'); return; }
+      if (signal.aborted) {
+        this.breakNow('aborted by the caller');
+        return;
+      }
       const aborted = (): void => this.breakNow('aborted by the caller');
       signal.addEventListener('abort', aborted, { once: true });
       this.#forget.push(() => signal.removeEventListener('abort', aborted));
@@ -161,7 +192,9 @@ class Connection {
   }
 
   /** Aborted when the caller went away, as far as the server can know. */
-  get serverSignal(): AbortSignal { return this.#abort.signal; }
+  get serverSignal(): AbortSignal {
+    return this.#abort.signal;
+  }
 
   request(route: RouteName, input: { params: unknown; query: unknown; body: unknown }, serve: (server: Server, parsed: unknown) => void): void {
     if (this.over) return;
@@ -178,22 +211,33 @@ class Connection {
     const reused = random.chance(0.6);
     if (!reused && (network.isCut(this.#from, to) || network.isCut(to, this.#from))) return;
     this.sent = true;
-    if (network.isCut(this.#from, to) || random.chance(faults.drop / 4)) { this.#stalled = true; return; }
+    if (network.isCut(this.#from, to) || random.chance(faults.drop / 4)) {
+      this.#stalled = true;
+      return;
+    }
     if (random.chance(faults.reset / 2)) {
       network.stats.resets++;
       this.#caller.at(network.latencyMs(to, this.#from), 'reset', () => this.breakNow('connection reset'));
       return;
     }
-    this.#forget.push(server.process.onEnd(() => {
-      if (network.isCut(to, this.#from)) return;
-      this.#caller.at(network.latencyMs(to, this.#from), 'reset', () => this.breakNow('connection reset by a dying manager'));
-    }));
+    this.#forget.push(
+      server.process.onEnd(() => {
+        if (network.isCut(to, this.#from)) return;
+        this.#caller.at(network.latencyMs(to, this.#from), 'reset', () => this.breakNow('connection reset by a dying manager'));
+      }),
+    );
     server.process.at(network.latencyMs(this.#from, to), 'request', () => {
-      if (network.isCut(this.#from, to)) { this.#stalled = true; return; }
+      if (network.isCut(this.#from, to)) {
+        this.#stalled = true;
+        return;
+      }
       const parsed = JSON.parse(text) as { params: unknown; query: unknown; body: unknown };
       const complaint = inputComplaint(route, parsed);
       if (complaint !== null) throw new SimFailure('protocol', `${this.#from} calls ${route} at ${to} with what its schema does not allow: ${complaint}`);
-      if (server.handlers === null) { this.answer(JSON.stringify(problem('shuttingDown', 'the manager stops')), () => this.breakNow('connection closed')); return; }
+      if (server.handlers === null) {
+        this.answer(JSON.stringify(problem('shuttingDown', 'the manager stops')), () => this.breakNow('connection closed'));
+        return;
+      }
       serve(server, parsed);
     });
   }
@@ -203,7 +247,10 @@ class Connection {
     const server = this.#server as Server;
     const network = this.#network;
     if (!server.process.alive) return;
-    if (this.#stalled || network.isCut(server.endpoint, this.#from)) { this.#stall(); return; }
+    if (this.#stalled || network.isCut(server.endpoint, this.#from)) {
+      this.#stall();
+      return;
+    }
     if (network.random.chance(network.faults.reset / 2)) {
       network.stats.resets++;
       this.#stalled = true;
@@ -215,7 +262,10 @@ class Connection {
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, now + network.latencyMs(server.endpoint, this.#from));
     this.#caller.at(this.#lastArrivalMs - now, 'answer', () => {
       if (this.#stalled) return;
-      if (network.isCut(server.endpoint, this.#from)) { this.#stall(); return; }
+      if (network.isCut(server.endpoint, this.#from)) {
+        this.#stall();
+        return;
+      }
       if (!this.over) arrived(text);
     });
   }
@@ -249,7 +299,9 @@ class Connection {
   #closeServerSide(): void {
     const server = this.#server;
     if (server === null || !this.sent || this.#answered || !server.process.alive) return;
-    const delayMs = this.#network.isCut(this.#from, server.endpoint) ? this.#network.random.real(2000, 20_000) : this.#network.latencyMs(this.#from, server.endpoint);
+    const delayMs = this.#network.isCut(this.#from, server.endpoint)
+      ? this.#network.random.real(2000, 20_000)
+      : this.#network.latencyMs(this.#from, server.endpoint);
     server.process.at(delayMs, 'hangup', () => this.#abort.abort());
   }
 
@@ -298,9 +350,14 @@ class LineQueue implements AsyncIterable<AssignmentLine> {
     try {
       for (;;) {
         const line = this.#lines.shift();
-        if (line !== undefined) { yield line; continue; }
+        if (line !== undefined) {
+          yield line;
+          continue;
+        }
         if (this.#ended) return;
-        await new Promise<void>((resolve) => { this.#wake = resolve; });
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
         this.#wake = null;
       }
     } finally {

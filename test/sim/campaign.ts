@@ -6,7 +6,10 @@ export class Campaign {
   readonly results: { readonly seed: number; readonly profile: string }[] = [];
   readonly failures: RunResult[] = [];
   readonly sums: Record<string, number> = {};
-  readonly profiles = new Map<string, { seeds: number; virtualMs: number; realMs: number; events: number; acknowledged: number; completions: number; elections: number; failures: number }>();
+  readonly profiles = new Map<
+    string,
+    { seeds: number; virtualMs: number; realMs: number; events: number; acknowledged: number; completions: number; elections: number; failures: number }
+  >();
   virtualMs = 0;
   realMs = 0;
   events = 0;
@@ -35,10 +38,14 @@ export class Campaign {
     this.profiles.set(name, profile);
   }
 
-  sum(name: string): number { return this.sums[name] ?? 0; }
+  sum(name: string): number {
+    return this.sums[name] ?? 0;
+  }
 
   /** What has to happen at least once in a campaign of this size, or it proved nothing. Empty: all did. */
-  missing(): string[] { return SOMETIMES.filter(({ counter }) => this.sum(counter) === 0).map(({ what, counter }) => `${what} (${counter})`); }
+  missing(): string[] {
+    return SOMETIMES.filter(({ counter }) => this.sum(counter) === 0).map(({ what, counter }) => `${what} (${counter})`);
+  }
 }
 
 export const SOMETIMES: readonly { readonly what: string; readonly counter: string }[] = [
@@ -102,17 +109,36 @@ export function summary(campaign: Campaign): string {
   const rows = [['profile', 'seeds', 'virtual h', 'events', 'events/s', 'elections', 'acknowledged', 'completions', 'failed']];
   for (const [name, profile] of [...campaign.profiles].sort()) {
     rows.push([
-      name, String(profile.seeds), (profile.virtualMs / 3_600_000).toFixed(2), String(profile.events), Math.round((profile.events / profile.realMs) * 1000).toString(),
-      String(profile.elections), String(profile.acknowledged), String(profile.completions), String(profile.failures),
+      name,
+      String(profile.seeds),
+      (profile.virtualMs / 3_600_000).toFixed(2),
+      String(profile.events),
+      Math.round((profile.events / profile.realMs) * 1000).toString(),
+      String(profile.elections),
+      String(profile.acknowledged),
+      String(profile.completions),
+      String(profile.failures),
     ]);
   }
   rows.push([
-    'all', String(campaign.results.length), (campaign.virtualMs / 3_600_000).toFixed(2), String(campaign.events), Math.round((campaign.events / campaign.realMs) * 1000).toString(),
-    String(campaign.sum('raft.elections')), String(campaign.sum('workload.acknowledged')), String(campaign.sum('tasks.completions')), String(campaign.failures.length),
+    'all',
+    String(campaign.results.length),
+    (campaign.virtualMs / 3_600_000).toFixed(2),
+    String(campaign.events),
+    Math.round((campaign.events / campaign.realMs) * 1000).toString(),
+    String(campaign.sum('raft.elections')),
+    String(campaign.sum('workload.acknowledged')),
+    String(campaign.sum('tasks.completions')),
+    String(campaign.failures.length),
   ]);
   const widths = (rows[0] as string[]).map((_, column) => Math.max(...rows.map((row) => (row[column] as string).length)));
-  const lines = rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number))).join('  '));
-  const counters = Object.keys(campaign.sums).sort().filter((name) => campaign.sum(name) > 0).map((name) => `${name} ${campaign.sum(name)}`);
+  const lines = rows.map((row) =>
+    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number))).join('  '),
+  );
+  const counters = Object.keys(campaign.sums)
+    .sort()
+    .filter((name) => campaign.sum(name) > 0)
+    .map((name) => `${name} ${campaign.sum(name)}`);
   return [...lines, '', wrap(counters.join(', '), 140), `longest seed ${campaign.longest.seed}: ${(campaign.longest.realMs / 1000).toFixed(1)} s`].join('\n');
 }
 
@@ -120,7 +146,10 @@ function wrap(text: string, width: number): string {
   const lines: string[] = [];
   let line = '';
   for (const word of text.split(' ')) {
-    if (line.length + word.length + 1 > width) { lines.push(line); line = word; } else line = line === '' ? word : `${line} ${word}`;
+    if (line.length + word.length + 1 > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
   }
   return [...lines, line].join('\n');
 }

@@ -8,10 +8,19 @@ export interface Deferred<Value> {
 export function deferred<Value>(): Deferred<Value> {
   let give: (value: Value) => void = () => {};
   let settled = false;
-  const promise = new Promise<Value>((resolve) => { give = resolve; });
+  const promise = new Promise<Value>((resolve) => {
+    give = resolve;
+  });
   return {
     promise,
-    get settled() { return settled; },
-    resolve(value) { if (!settled) { settled = true; give(value); } },
+    get settled() {
+      return settled;
+    },
+    resolve(value) {
+      if (!settled) {
+        settled = true;
+        give(value);
+      }
+    },
   };
 }

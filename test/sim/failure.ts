@@ -9,4 +9,6 @@ export class SimFailure extends Error {
   }
 }
 
-export function fail(checker: string, message: string): never { throw new SimFailure(checker, message); }
+export function fail(checker: string, message: string): never {
+  throw new SimFailure(checker, message);
+}

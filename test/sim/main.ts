@@ -13,11 +13,19 @@ const USAGE = `usage: node dist/test/sim/main.js --seeds 1..500 [--profile ${PRO
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      seeds: { type: 'string', default: '1..100' }, profile: { type: 'string' }, 'faults-ms': { type: 'string', default: String(DEFAULT_FAULTS_MS) },
-      verbose: { type: 'boolean', default: false }, 'keep-going': { type: 'boolean', default: false }, twice: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+      seeds: { type: 'string', default: '1..100' },
+      profile: { type: 'string' },
+      'faults-ms': { type: 'string', default: String(DEFAULT_FAULTS_MS) },
+      verbose: { type: 'boolean', default: false },
+      'keep-going': { type: 'boolean', default: false },
+      twice: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
     },
   });
-  if (values.help) { process.stdout.write(`${USAGE}\n`); return 0; }
+  if (values.help) {
+    process.stdout.write(`${USAGE}\n`);
+    return 0;
+  }
   const profile = values.profile === undefined || values.profile === '' ? null : (values.profile as ProfileName);
   if (profile !== null && !PROFILE_NAMES.includes(profile)) throw new Error(`--profile ${profile} is none of ${PROFILE_NAMES.join(', ')}`);
   const faultsMs = Number(values['faults-ms']);
@@ -33,7 +41,9 @@ async function main(): Promise<number> {
     const now = performance.now();
     if (process.stderr.isTTY || now - lastMs > 10_000) {
       lastMs = now;
-      process.stderr.write(`${process.stderr.isTTY ? '\r' : ''}${sums.results.length}/${seeds.length} seeds, ${(sums.virtualMs / 3_600_000).toFixed(2)} virtual hours, ${sums.events} events, ${sums.failures.length} failed${process.stderr.isTTY ? '' : '\n'}`);
+      process.stderr.write(
+        `${process.stderr.isTTY ? '\r' : ''}${sums.results.length}/${seeds.length} seeds, ${(sums.virtualMs / 3_600_000).toFixed(2)} virtual hours, ${sums.events} events, ${sums.failures.length} failed${process.stderr.isTTY ? '' : '\n'}`,
+      );
     }
     return result.failure === null || values['keep-going'];
   });
@@ -47,11 +57,17 @@ async function main(): Promise<number> {
   process.stdout.write(`\n${summary(campaign)}\n`);
   const missing = seeds.length >= 100 && profile === null && campaign.failures.length === 0 ? campaign.missing() : [];
   if (missing.length > 0) process.stdout.write(`never happened in ${seeds.length} seeds: ${missing.join('; ')}\n`);
-  if (campaign.failures.length > 0) process.stdout.write(`failed seeds: ${campaign.failures.map((result) => `${result.seed} (${result.failure?.checker})`).join(', ')}\n`);
+  if (campaign.failures.length > 0)
+    process.stdout.write(`failed seeds: ${campaign.failures.map((result) => `${result.seed} (${result.failure?.checker})`).join(', ')}\n`);
   return campaign.failures.length > 0 || missing.length > 0 || differing > 0 ? 1 : 0;
 }
 
-main().then((code) => { process.exitCode = code; }, (error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
-  process.exitCode = 2;
-});
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
+    process.exitCode = 2;
+  },
+);

@@ -14,8 +14,12 @@ export class Nemesis {
     this.#random = random;
   }
 
-  start(): void { this.#arm(); }
-  stop(): void { this.#over = true; }
+  start(): void {
+    this.#arm();
+  }
+  stop(): void {
+    this.#over = true;
+  }
 
   #arm(): void {
     const { scheduler, plan } = this.#world;
@@ -30,10 +34,14 @@ export class Nemesis {
 
   /** Mends after a while, but not when the world has been healed as a whole meanwhile. */
   #later(ms: number, mend: () => void): void {
-    this.#world.scheduler.at(ms, null, 'mend', () => { if (!this.#over) mend(); });
+    this.#world.scheduler.at(ms, null, 'mend', () => {
+      if (!this.#over) mend();
+    });
   }
 
-  #while(): number { return this.#random.chance(0.2) ? this.#random.real(8000, 25_000) : this.#random.real(100, 6000); }
+  #while(): number {
+    return this.#random.chance(0.2) ? this.#random.real(8000, 25_000) : this.#random.real(100, 6000);
+  }
 
   #strike(fault: FaultName): void {
     const world = this.#world;
@@ -43,12 +51,30 @@ export class Nemesis {
     const leader = world.leader ?? manager;
     const names = managers.map((box) => box.endpoint);
     switch (fault) {
-      case 'crashManager': return random.chance(0.25) ? this.#stop(manager) : this.#crash([manager]);
-      case 'crashLeader': return random.chance(0.25) ? this.#stop(leader) : this.#crash([leader]);
-      case 'crashMajority': return this.#crash(random.shuffled(managers).slice(0, Math.floor(managers.length / 2) + 1));
-      case 'crashAll': return this.#crash(managers);
-      case 'pauseManager': return this.#pauseManager(manager);
-      case 'pauseLeader': return this.#pauseManager(leader);
+      case 'crashManager': {
+        random.chance(0.25) ? this.#stop(manager) : this.#crash([manager]);
+        return;
+      }
+      case 'crashLeader': {
+        random.chance(0.25) ? this.#stop(leader) : this.#crash([leader]);
+        return;
+      }
+      case 'crashMajority': {
+        this.#crash(random.shuffled(managers).slice(0, Math.floor(managers.length / 2) + 1));
+        return;
+      }
+      case 'crashAll': {
+        this.#crash(managers);
+        return;
+      }
+      case 'pauseManager': {
+        this.#pauseManager(manager);
+        return;
+      }
+      case 'pauseLeader': {
+        this.#pauseManager(leader);
+        return;
+      }
       case 'jumpWall': {
         const byMs = random.pick([-3_600_000, -5000, 5000, 3_600_000, 86_400_000]);
         world.note(`the wall clock of ${manager.endpoint} jumps by ${byMs} ms`);
@@ -69,24 +95,35 @@ export class Nemesis {
         world.note(`the disk of ${manager.endpoint} is full`);
         manager.disk.setFull(true);
         return;
-      case 'isolateLeader': return this.#isolate(leader.endpoint);
-      case 'isolateOne': return this.#isolate(manager.endpoint);
+      case 'isolateLeader': {
+        this.#isolate(leader.endpoint);
+        return;
+      }
+      case 'isolateOne': {
+        this.#isolate(manager.endpoint);
+        return;
+      }
       case 'splitHalves': {
         const order = random.shuffled(names);
         const size = random.between(1, Math.max(1, names.length - 1));
-        return this.#cut(`${order.slice(0, size).join(' ')} from ${order.slice(size).join(' ')}`, pairs(order.slice(0, size), order.slice(size)), true);
+        this.#cut(`${order.slice(0, size).join(' ')} from ${order.slice(size).join(' ')}`, pairs(order.slice(0, size), order.slice(size)), true);
+        return;
       }
       case 'oneWay': {
         const from = random.chance(0.6) ? leader.endpoint : manager.endpoint;
         const others = names.filter((name) => name !== from);
         if (others.length === 0) return;
         const some = random.shuffled(others).slice(0, random.between(1, others.length));
-        return random.chance(0.5) ? this.#cut(`from ${from} to ${some.join(' ')}`, pairs([from], some), false) : this.#cut(`to ${from} from ${some.join(' ')}`, pairs(some, [from]), false);
+        random.chance(0.5)
+          ? this.#cut(`from ${from} to ${some.join(' ')}`, pairs([from], some), false)
+          : this.#cut(`to ${from} from ${some.join(' ')}`, pairs(some, [from]), false);
+        return;
       }
       case 'partialCut': {
         if (names.length < 2) return;
         const [a, b] = random.shuffled(names) as [string, string];
-        return this.#cut(`${a} from ${b} only`, [[a, b]], true);
+        this.#cut(`${a} from ${b} only`, [[a, b]], true);
+        return;
       }
       case 'ring': {
         // Everybody sees two neighbours at most.
@@ -96,11 +133,13 @@ export class Nemesis {
         for (let a = 0; a < order.length; a++) {
           for (let b = a + 2; b < order.length; b++) if (!(a === 0 && b === order.length - 1)) cuts.push([order[a] as string, order[b] as string]);
         }
-        return this.#cut(`all but a ring ${order.join(' ')}`, cuts, true);
+        this.#cut(`all but a ring ${order.join(' ')}`, cuts, true);
+        return;
       }
       case 'cutClients': {
         const ends = [...clients.map((client) => client.name), ...workers.map((worker) => worker.nodeId)];
-        return this.#cut(`clients and workers from ${leader.endpoint}`, pairs(ends, [leader.endpoint]), true);
+        this.#cut(`clients and workers from ${leader.endpoint}`, pairs(ends, [leader.endpoint]), true);
+        return;
       }
       case 'slowLink': {
         const other = random.pick(names);
@@ -112,11 +151,18 @@ export class Nemesis {
       }
       case 'burst': {
         network.faults = {
-          drop: random.pick([0, 0.02, 0.2]), duplicate: random.pick([0, 0.05, 0.3]), reorder: random.pick([0, 0.05, 0.3]), reset: random.pick([0, 0.02, 0.2]),
-          delay: random.pick([0, 0.1, 0.5]), delayMs: random.pick([20, 200, 1500]), damage: random.pick([0, 0.01, 0.2]),
+          drop: random.pick([0, 0.02, 0.2]),
+          duplicate: random.pick([0, 0.05, 0.3]),
+          reorder: random.pick([0, 0.05, 0.3]),
+          reset: random.pick([0, 0.02, 0.2]),
+          delay: random.pick([0, 0.1, 0.5]),
+          delayMs: random.pick([20, 200, 1500]),
+          damage: random.pick([0, 0.01, 0.2]),
         };
         world.note(`network faults ${JSON.stringify(network.faults)}`);
-        this.#later(this.#while(), () => { network.faults = world.calm; });
+        this.#later(this.#while(), () => {
+          network.faults = world.calm;
+        });
         return;
       }
       case 'crashWorker': {
@@ -127,7 +173,11 @@ export class Nemesis {
       }
       case 'flapWorker': {
         const worker = random.pick(workers);
-        for (let turn = 0; turn < 4; turn++) this.#later(turn * 400 + 1, () => { worker.crash(); worker.start(); });
+        for (let turn = 0; turn < 4; turn++)
+          this.#later(turn * 400 + 1, () => {
+            worker.crash();
+            worker.start();
+          });
         return;
       }
       case 'pauseWorker': {
@@ -142,10 +192,17 @@ export class Nemesis {
       case 'cutWorker': {
         const { nodeId } = random.pick(workers);
         const some = random.chance(0.5) ? names : [leader.endpoint];
-        return random.chance(0.7) ? this.#cut(`${nodeId} from ${some.join(' ')}`, pairs([nodeId], some), true) : this.#cut(`to ${nodeId} from ${some.join(' ')}`, pairs(some, [nodeId]), false);
+        random.chance(0.7)
+          ? this.#cut(`${nodeId} from ${some.join(' ')}`, pairs([nodeId], some), true)
+          : this.#cut(`to ${nodeId} from ${some.join(' ')}`, pairs(some, [nodeId]), false);
+        return;
       }
-      case 'operator': return this.#operate();
-      default: fault satisfies never;
+      case 'operator': {
+        this.#operate();
+        return;
+      }
+      default:
+        fault satisfies never;
     }
   }
 
@@ -166,7 +223,12 @@ export class Nemesis {
   #pauseManager(box: ManagerBox): void {
     const { process } = box;
     if (process === null || process.paused) return;
-    const ms = this.#random.weighted({ short: 3, middle: 4, long: 2 }) === 'short' ? this.#random.real(100, 600) : this.#random.chance(0.7) ? this.#random.real(600, 5000) : this.#random.real(5000, 60_000);
+    const ms =
+      this.#random.weighted({ short: 3, middle: 4, long: 2 }) === 'short'
+        ? this.#random.real(100, 600)
+        : this.#random.chance(0.7)
+          ? this.#random.real(600, 5000)
+          : this.#random.real(5000, 60_000);
     this.#world.note(`${box.endpoint} pauses for ${ms.toFixed(0)} ms`);
     this.#world.stats.pauses++;
     process.pause();
@@ -203,11 +265,16 @@ export class Nemesis {
     const act = this.#random.weighted({ drain: 5, undrain: 5, remove: 1 });
     this.#world.note(`an operator will ${act} ${nodeId}`);
     const done = act === 'drain' ? client.drain(nodeId) : act === 'undrain' ? client.undrain(nodeId) : client.removeNode(nodeId);
-    done.then(() => {}, (error: unknown) => {
-      const code = (error as { code?: unknown }).code;
-      if (!['nodeNotFound', 'noLeader', 'outcomeUnknown', 'overloaded'].includes(String(code))) scheduler.breakWith(error);
-    });
+    done.then(
+      () => {},
+      (error: unknown) => {
+        const code = (error as { code?: unknown }).code;
+        if (!['nodeNotFound', 'noLeader', 'outcomeUnknown', 'overloaded'].includes(String(code))) scheduler.breakWith(error);
+      },
+    );
   }
 }
 
-function pairs(from: readonly string[], to: readonly string[]): [string, string][] { return from.flatMap((a) => to.map((b): [string, string] => [a, b])); }
+function pairs(from: readonly string[], to: readonly string[]): [string, string][] {
+  return from.flatMap((a) => to.map((b): [string, string] => [a, b]));
+}

@@ -35,15 +35,32 @@ export class Network {
     this.random = random;
   }
 
-  isCut(from: string, to: string): boolean { return this.#cut.has(`${from}>${to}`); }
-  cut(from: string, to: string): void { this.#cut.add(`${from}>${to}`); }
-  cutBoth(a: string, b: string): void { this.cut(a, b); this.cut(b, a); }
-  slow(from: string, to: string, extraMs: number): void { this.#slow.set(`${from}>${to}`, extraMs); }
-  get cuts(): number { return this.#cut.size; }
+  isCut(from: string, to: string): boolean {
+    return this.#cut.has(`${from}>${to}`);
+  }
+  cut(from: string, to: string): void {
+    this.#cut.add(`${from}>${to}`);
+  }
+  cutBoth(a: string, b: string): void {
+    this.cut(a, b);
+    this.cut(b, a);
+  }
+  slow(from: string, to: string, extraMs: number): void {
+    this.#slow.set(`${from}>${to}`, extraMs);
+  }
+  get cuts(): number {
+    return this.#cut.size;
+  }
 
   /** No cut, no slow link. */
-  heal(): void { this.#cut.clear(); this.#slow.clear(); }
-  healLink(from: string, to: string): void { this.#cut.delete(`${from}>${to}`); this.#slow.delete(`${from}>${to}`); }
+  heal(): void {
+    this.#cut.clear();
+    this.#slow.clear();
+  }
+  healLink(from: string, to: string): void {
+    this.#cut.delete(`${from}>${to}`);
+    this.#slow.delete(`${from}>${to}`);
+  }
 
   /** One way, in ms. */
   latencyMs(from: string, to: string): number {

@@ -56,7 +56,11 @@ export class Oracle {
           this.stats.invariantChecks++;
         }
       } catch (error) {
-        throw new SimFailure('invariants', `block ${entry.index} (${block.commands.map((command) => command.type).join(', ')}): ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+        throw new SimFailure(
+          'invariants',
+          `block ${entry.index} (${block.commands.map((command) => command.type).join(', ')}): ${error instanceof Error ? error.message : String(error)}`,
+          { cause: error },
+        );
       }
       this.ledger.block(block, outcomes, entry.index);
       const touched = tasksOf(block, outcomes);
@@ -80,7 +84,9 @@ export class Oracle {
   }
 
   /** Undefined: not committed yet, or too long ago. */
-  digestsAt(index: number): Digests | undefined { return index === 0 ? this.empty : this.#digests.get(index); }
+  digestsAt(index: number): Digests | undefined {
+    return index === 0 ? this.empty : this.#digests.get(index);
+  }
 
   #changed(id: TaskId, index: number): void {
     const task = findTask(this.state, id, this.finished);
@@ -96,7 +102,10 @@ export class Oracle {
 }
 
 /** live: what memory holds. all: finished tasks and their order too. */
-export interface Digests { readonly all: string; readonly live: string }
+export interface Digests {
+  readonly all: string;
+  readonly live: string;
+}
 
 /** The record is one of LIVE_RANGES. */
 export const isLive = (key: string): boolean => key === META_KEY || key.startsWith('n/') || key.startsWith('t/');
@@ -121,4 +130,3 @@ function tasksOf(block: Block, outcomes: readonly Outcome[]): Set<string> {
 function taskOfKey(key: string): string | null {
   return key.startsWith('t/') || key.startsWith('f/') ? key.slice(2) : null;
 }
-

@@ -11,7 +11,13 @@ import type { Planted, World } from './world.js';
 
 t.setTimeout(400_000);
 
-interface Lie { readonly what: string; readonly named: readonly string[]; readonly planted: () => Planted; readonly profile?: 'crashes' | 'storm' | 'partitions' | 'quiet'; readonly change?: (plan: Plan) => Plan }
+interface Lie {
+  readonly what: string;
+  readonly named: readonly string[];
+  readonly planted: () => Planted;
+  readonly profile?: 'crashes' | 'storm' | 'partitions' | 'quiet';
+  readonly change?: (plan: Plan) => Plan;
+}
 
 /** Says that a write is durable when it is only queued; a crash takes the queue. */
 function lyingDisk(inner: Storage, world: World, endpoint: string): Storage {
@@ -22,8 +28,13 @@ function lyingDisk(inner: Storage, world: World, endpoint: string): Storage {
     write(batch: Batch): Promise<void> {
       const kept: Batch = { orders: [...batch.orders], state: [...batch.state], applied: batch.applied, compact: batch.compact };
       for (const { key, value } of kept.state) queued.set(key, { value, by: kept });
-      const written = (): void => { for (const { key } of kept.state) if (queued.get(key)?.by === kept) queued.delete(key); };
-      last = last.then(() => world.scheduler.sleep(40)).then(() => (world.managers.find((box) => box.endpoint === endpoint)?.process?.alive === true ? inner.write(kept) : undefined)).then(written, () => undefined);
+      const written = (): void => {
+        for (const { key } of kept.state) if (queued.get(key)?.by === kept) queued.delete(key);
+      };
+      last = last
+        .then(() => world.scheduler.sleep(40))
+        .then(() => (world.managers.find((box) => box.endpoint === endpoint)?.process?.alive === true ? inner.write(kept) : undefined))
+        .then(written, () => undefined);
       return Promise.resolve();
     },
     readEntries: (from, to, bytesMax) => inner.readEntries(from, to, bytesMax),
@@ -49,52 +60,100 @@ function altered(inner: Storage, changes: Partial<Storage>): Storage {
   };
 }
 
-const SAFETY = ['commit', 'log matching', 'leader completeness', 'state machine safety', 'election safety', 'acknowledged is never lost', 'durability', 'fatal', 'start', 'snapshot', 'replicas agree', 'term', 'vote'];
+const SAFETY = [
+  'commit',
+  'log matching',
+  'leader completeness',
+  'state machine safety',
+  'election safety',
+  'acknowledged is never lost',
+  'durability',
+  'fatal',
+  'start',
+  'snapshot',
+  'replicas agree',
+  'term',
+  'vote',
+];
 const noCompaction = (plan: Plan): Plan => ({ ...plan, managers: 3, logBytesKept: 1 << 20, thinkMs: 150 });
 
 const LIES: readonly Lie[] = [
   {
-    what: 'a disk acknowledges before it is durable: the disk is named', named: ['disk'], profile: 'crashes', change: noCompaction,
+    what: 'a disk acknowledges before it is durable: the disk is named',
+    named: ['disk'],
+    profile: 'crashes',
+    change: noCompaction,
     planted: () => ({ storage: (inner, box, world) => lyingDisk(inner, world, box.endpoint) }),
   },
   {
-    what: 'the same, and nobody looks at the disk itself: Raft\'s promises are named', named: SAFETY, profile: 'crashes', change: noCompaction,
+    what: "the same, and nobody looks at the disk itself: Raft's promises are named",
+    named: SAFETY,
+    profile: 'crashes',
+    change: noCompaction,
     planted: () => ({ lenientDisk: true, storage: (inner, box, world) => lyingDisk(inner, world, box.endpoint) }),
   },
   {
-    what: 'a vote is forgotten over a restart', named: ['disk'], profile: 'crashes',
-    planted: () => ({ storage: (inner) => altered(inner, { recovered: { ...inner.recovered, hardState: { ...inner.recovered.hardState, vote: 0 as never } } }) }),
-  },
-  {
-    what: 'a changed record of the state is not written', named: ['disk', 'replicas agree'], profile: 'crashes',
+    what: 'a vote is forgotten over a restart',
+    named: ['disk'],
+    profile: 'crashes',
     planted: () => ({
-      storage: (inner, box) => altered(inner, {
-        write: (batch) => inner.write({ ...batch, state: box.id === 2 ? batch.state.filter((change) => !change.key.startsWith('t/') || change.value === null) : batch.state }),
-      }),
+      storage: (inner) => altered(inner, { recovered: { ...inner.recovered, hardState: { ...inner.recovered.hardState, vote: 0 as never } } }),
     }),
   },
   {
-    what: 'refused votes are counted', named: ['election safety'], profile: 'storm', change: noCompaction,
-    planted: () => ({ message: (message) => (message.type === 'voteResponse' || message.type === 'preVoteResponse' ? { ...message, granted: true } : message) }),
+    what: 'a changed record of the state is not written',
+    named: ['disk', 'replicas agree'],
+    profile: 'crashes',
+    planted: () => ({
+      storage: (inner, box) =>
+        altered(inner, {
+          write: (batch) =>
+            inner.write({
+              ...batch,
+              state: box.id === 2 ? batch.state.filter((change) => !change.key.startsWith('t/') || change.value === null) : batch.state,
+            }),
+        }),
+    }),
   },
   {
-    what: 'more is acknowledged than is there', named: ['commit'], profile: 'storm', change: noCompaction,
+    what: 'refused votes are counted',
+    named: ['election safety'],
+    profile: 'storm',
+    change: noCompaction,
+    planted: () => ({
+      message: (message) => (message.type === 'voteResponse' || message.type === 'preVoteResponse' ? { ...message, granted: true } : message),
+    }),
+  },
+  {
+    what: 'more is acknowledged than is there',
+    named: ['commit'],
+    profile: 'storm',
+    change: noCompaction,
     planted: () => {
       const sent = new Map<number, number>();
       return {
         message: (message) => {
           if (message.type === 'appendRequest') sent.set(message.to, message.prevIndex + message.entries.length);
-          return message.type === 'appendResponse' && message.accepted ? { ...message, matchIndex: Math.max(message.matchIndex, sent.get(message.from) ?? 0) as never } : message;
+          return message.type === 'appendResponse' && message.accepted
+            ? { ...message, matchIndex: Math.max(message.matchIndex, sent.get(message.from) ?? 0) as never }
+            : message;
         },
       };
     },
   },
   {
-    what: 'a follower answers reads from what it has', named: ['linearizable reads'], profile: 'partitions', change: noCompaction,
-    planted: () => ({ handlers: (inner) => ({ ...inner, getTask: (input, context) => inner.getTask({ ...input, query: { ...input.query, consistency: 'stale' } }, context) }) }),
+    what: 'a follower answers reads from what it has',
+    named: ['linearizable reads'],
+    profile: 'partitions',
+    change: noCompaction,
+    planted: () => ({
+      handlers: (inner) => ({ ...inner, getTask: (input, context) => inner.getTask({ ...input, query: { ...input.query, consistency: 'stale' } }, context) }),
+    }),
   },
   {
-    what: 'a submit is acknowledged and thrown away', named: ['acknowledged is never lost'], profile: 'quiet',
+    what: 'a submit is acknowledged and thrown away',
+    named: ['acknowledged is never lost'],
+    profile: 'quiet',
     planted: () => ({
       handlers: (inner) => ({
         ...inner,
@@ -107,7 +166,9 @@ const LIES: readonly Lie[] = [
     }),
   },
   {
-    what: 'a task is answered with a result that nobody returned', named: ['linearizable reads', 'one completion'], profile: 'quiet',
+    what: 'a task is answered with a result that nobody returned',
+    named: ['linearizable reads', 'one completion'],
+    profile: 'quiet',
     planted: () => ({
       answer: (route, answer) => {
         const view = answer as { state?: string; result?: { value?: unknown } | null };
@@ -121,9 +182,17 @@ const LIES: readonly Lie[] = [
 for (const lie of LIES) {
   t.test(lie.what, { timeout: 120_000 }, async (t) => {
     for (let seed = 1; seed <= 40; seed++) {
-      const result = await runSeed(seed, { profile: lie.profile ?? 'storm', faultsMs: 8000, planted: lie.planted(), ...(lie.change === undefined ? {} : { change: lie.change }) });
+      const result = await runSeed(seed, {
+        profile: lie.profile ?? 'storm',
+        faultsMs: 8000,
+        planted: lie.planted(),
+        ...(lie.change === undefined ? {} : { change: lie.change }),
+      });
       if (result.failure === null) continue;
-      t.ok(lie.named.includes(result.failure.checker), `seed ${seed}: ${result.failure.checker} says: ${result.failure.message.slice(0, 200)}; expected ${lie.named.join(' or ')}`);
+      t.ok(
+        lie.named.includes(result.failure.checker),
+        `seed ${seed}: ${result.failure.checker} says: ${result.failure.message.slice(0, 200)}; expected ${lie.named.join(' or ')}`,
+      );
       t.comment(`seed ${seed}, ${result.failure.checker}: ${result.failure.message.slice(0, 160)}`);
       return;
     }

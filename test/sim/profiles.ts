@@ -5,10 +5,30 @@ export type ProfileName = (typeof PROFILE_NAMES)[number];
 
 /** What the nemesis may do; the number is the weight of being chosen. */
 export type FaultName =
-  | 'crashManager' | 'crashLeader' | 'crashMajority' | 'crashAll' | 'pauseManager' | 'pauseLeader' | 'jumpWall'
-  | 'stallDisk' | 'failWrite' | 'fillDisk'
-  | 'isolateLeader' | 'isolateOne' | 'splitHalves' | 'oneWay' | 'partialCut' | 'ring' | 'cutClients' | 'slowLink' | 'burst'
-  | 'crashWorker' | 'pauseWorker' | 'cutWorker' | 'flapWorker' | 'operator';
+  | 'crashManager'
+  | 'crashLeader'
+  | 'crashMajority'
+  | 'crashAll'
+  | 'pauseManager'
+  | 'pauseLeader'
+  | 'jumpWall'
+  | 'stallDisk'
+  | 'failWrite'
+  | 'fillDisk'
+  | 'isolateLeader'
+  | 'isolateOne'
+  | 'splitHalves'
+  | 'oneWay'
+  | 'partialCut'
+  | 'ring'
+  | 'cutClients'
+  | 'slowLink'
+  | 'burst'
+  | 'crashWorker'
+  | 'pauseWorker'
+  | 'cutWorker'
+  | 'flapWorker'
+  | 'operator';
 
 export interface Profile {
   readonly name: ProfileName;
@@ -59,9 +79,18 @@ export function planOf(seed: number, random: SimRandom, forced: ProfileName | nu
   const name = forced ?? random.weighted<ProfileName>({ quiet: 1, crashes: 3, partitions: 3, lossy: 3, disk: 3, pauses: 2, workers: 3, storm: 6 });
   const managers = random.weighted<'1' | '3' | '5'>({ 1: 1, 3: 8, 5: 3 });
   return {
-    seed, profile: PROFILES[name], managers: Number(managers), workers: random.between(1, 5), clients: random.between(1, 3),
-    faultsMs: Math.round(faultsMs * random.real(0.6, 1.4)), thinkMs: random.pick([150, 400, 1000]),
-    logBytesKept: random.pick([2_000, 8_000, 40_000, 1 << 20]), tailBytes: random.pick([500, 4_000, 64_000]), finishedCountMax: random.pick([20, 100, 100_000]),
-    pendingCommandsMax: random.chance(0.15) ? 4 : 20_000, unordered: random.chance(0.2), clockDrift: random.pick([0, 0.001, 0.01]),
+    seed,
+    profile: PROFILES[name],
+    managers: Number(managers),
+    workers: random.between(1, 5),
+    clients: random.between(1, 3),
+    faultsMs: Math.round(faultsMs * random.real(0.6, 1.4)),
+    thinkMs: random.pick([150, 400, 1000]),
+    logBytesKept: random.pick([2_000, 8_000, 40_000, 1 << 20]),
+    tailBytes: random.pick([500, 4_000, 64_000]),
+    finishedCountMax: random.pick([20, 100, 100_000]),
+    pendingCommandsMax: random.chance(0.15) ? 4 : 20_000,
+    unordered: random.chance(0.2),
+    clockDrift: random.pick([0, 0.001, 0.01]),
   };
 }

@@ -31,15 +31,27 @@ export class SimRandom implements Random {
   }
 
   /** Another stream, a function of this one's position and the label. */
-  fork(label: string): SimRandom { return new SimRandom(this.uint32() + (this.uint32() % 0x20_0000) * 0x1_0000_0000, label); }
+  fork(label: string): SimRandom {
+    return new SimRandom(this.uint32() + (this.uint32() % 0x20_0000) * 0x1_0000_0000, label);
+  }
 
   /** 0 <= x < 1 */
-  fraction(): number { return this.uint32() / 0x1_0000_0000; }
-  chance(probability: number): boolean { return this.fraction() < probability; }
+  fraction(): number {
+    return this.uint32() / 0x1_0000_0000;
+  }
+  chance(probability: number): boolean {
+    return this.fraction() < probability;
+  }
   /** An integer, both ends included. */
-  between(low: number, high: number): number { return low + (this.uint32() % (high - low + 1)); }
-  real(low: number, high: number): number { return low + this.fraction() * (high - low); }
-  exponential(mean: number): number { return -Math.log(1 - this.fraction()) * mean; }
+  between(low: number, high: number): number {
+    return low + (this.uint32() % (high - low + 1));
+  }
+  real(low: number, high: number): number {
+    return low + this.fraction() * (high - low);
+  }
+  exponential(mean: number): number {
+    return -Math.log(1 - this.fraction()) * mean;
+  }
 
   pick<Item>(items: readonly Item[]): Item {
     if (items.length === 0) throw new Error('pick from nothing');

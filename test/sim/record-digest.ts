@@ -21,5 +21,7 @@ export class RecordDigest {
     if (after !== null) this.add(key, after);
   }
 
-  get text(): string { return `${(this.#a >>> 0).toString(16).padStart(8, '0')}${(this.#b >>> 0).toString(16).padStart(8, '0')}`; }
+  get text(): string {
+    return `${(this.#a >>> 0).toString(16).padStart(8, '0')}${(this.#b >>> 0).toString(16).padStart(8, '0')}`;
+  }
 }

@@ -2,6 +2,7 @@ import { SimFailure } from './failure.js';
 import { Nemesis } from './nemesis.js';
 import { type Plan, planOf, type ProfileName } from './profiles.js';
 import { SimRandom } from './random.js';
+import { settle } from './settle.js';
 import { type Planted, World } from './world.js';
 
 export interface RunOptions {
@@ -36,10 +37,14 @@ let guarded = false;
 function guard(): void {
   if (guarded) return;
   guarded = true;
-  const report = (kind: string) => (error: unknown): void => {
-    if (current === null) throw error;
-    current.scheduler.breakWith(error instanceof SimFailure ? error : new SimFailure('unhandled', `${kind}: ${error instanceof Error ? error.stack : String(error)}`, { cause: error }));
-  };
+  const report =
+    (kind: string) =>
+    (error: unknown): void => {
+      if (current === null) throw error;
+      current.scheduler.breakWith(
+        error instanceof SimFailure ? error : new SimFailure('unhandled', `${kind}: ${error instanceof Error ? error.stack : String(error)}`, { cause: error }),
+      );
+    };
   process.on('unhandledRejection', report('an unhandled rejection'));
   process.on('uncaughtException', report('an uncaught exception'));
 }
@@ -62,19 +67,34 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
     world.scheduler.at(plan.faultsMs, null, 'heal', () => {
       nemesis.stop();
       world.heal();
-      world.settle().then(() => { over = true; }, (error: unknown) => world.scheduler.breakWith(error));
+      settle(world).then(
+        () => {
+          over = true;
+        },
+        (error: unknown) => world.scheduler.breakWith(error),
+      );
     });
     await world.scheduler.run(() => over);
     if (!over) throw new SimFailure('liveness', 'nothing is left to happen');
   } catch (error) {
-    failure = error instanceof SimFailure ? error : new SimFailure('unexpected', error instanceof Error ? (error.stack ?? error.message) : String(error), { cause: error });
+    failure =
+      error instanceof SimFailure
+        ? error
+        : new SimFailure('unexpected', error instanceof Error ? (error.stack ?? error.message) : String(error), { cause: error });
     failure.atMs = world.scheduler.nowMs;
   } finally {
     current = null;
   }
   return {
-    seed, plan, failure, virtualMs: world.scheduler.nowMs, realMs: performance.now() - startedMs, events: world.scheduler.events, traceHash: world.scheduler.traceHash,
-    counts: countsOf(world, nemesis), log: world.log,
+    seed,
+    plan,
+    failure,
+    virtualMs: world.scheduler.nowMs,
+    realMs: performance.now() - startedMs,
+    events: world.scheduler.events,
+    traceHash: world.scheduler.traceHash,
+    counts: countsOf(world, nemesis),
+    log: world.log,
   };
 }
 

@@ -35,7 +35,11 @@ export class Scheduler {
     if (!(delayMs >= 0)) throw new RangeError(`a delay must be 0 or more, got ${delayMs} for ${label}`);
     const event: Scheduled = { timeMs: this.nowMs + delayMs, order: this.#order++, owner, label, call };
     this.#push(event);
-    return { cancel() { event.call = null; } };
+    return {
+      cancel() {
+        event.call = null;
+      },
+    };
   }
 
   /** Code that asks for the time or for timers for ever within one event starves everything else: for real, and here. */
@@ -46,7 +50,11 @@ export class Scheduler {
   }
 
   /** For code that waits inside the simulation (nemesis, workload): belongs to no process, so it is never paused or lost. */
-  sleep(ms: number): Promise<void> { return new Promise((resolve) => { this.at(ms, null, 'sleep', resolve); }); }
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.at(ms, null, 'sleep', resolve);
+    });
+  }
 
   /** Runs until `done` or until nothing is left. */
   run(done: () => boolean): Promise<void> {
@@ -57,15 +65,22 @@ export class Scheduler {
         try {
           if (this.#broken !== null) throw this.#broken;
           if (ran) this.afterEvent?.(last);
-          if (done()) return resolve();
+          if (done()) {
+            resolve();
+            return;
+          }
           const event = this.#next();
-          if (event === null) return resolve();
+          if (event === null) {
+            resolve();
+            return;
+          }
           ran = true;
           this.#asked = 0;
           last = event.owner;
           (event.call as () => void)();
         } catch (error) {
-          return reject(error);
+          reject(error);
+          return;
         }
         setImmediate(turn);
       };
@@ -74,7 +89,9 @@ export class Scheduler {
   }
 
   /** Something broke where no caller could see it (an unhandled rejection): the run ends with this. */
-  breakWith(error: unknown): void { this.#broken ??= error ?? new Error('broken with nothing'); }
+  breakWith(error: unknown): void {
+    this.#broken ??= error ?? new Error('broken with nothing');
+  }
 
   /** Takes what has to be the same in a second run of the same seed. */
   note(text: string): void {
@@ -89,7 +106,9 @@ export class Scheduler {
     this.#hashB = Math.imul(this.#hashB ^ this.#hashA, 0x85ebca6b) >>> 0;
   }
 
-  get traceHash(): string { return `${this.#hashA.toString(16).padStart(8, '0')}${this.#hashB.toString(16).padStart(8, '0')}`; }
+  get traceHash(): string {
+    return `${this.#hashA.toString(16).padStart(8, '0')}${this.#hashB.toString(16).padStart(8, '0')}`;
+  }
 
   newProcess(name: string, options: ProcessOptions = {}): Process {
     const process = new Process(this, name, options);
@@ -105,7 +124,10 @@ export class Scheduler {
       const owner = event.owner;
       if (owner !== null) {
         if (!owner.alive) continue;
-        if (owner.paused) { owner.held.push(event); continue; }
+        if (owner.paused) {
+          owner.held.push(event);
+          continue;
+        }
       }
       if (event.timeMs > this.nowMs) this.nowMs = event.timeMs;
       this.events++;
@@ -126,7 +148,9 @@ export class Scheduler {
     }
   }
 
-  #before(a: Scheduled, b: Scheduled): boolean { return a.timeMs < b.timeMs || (a.timeMs === b.timeMs && a.order < b.order); }
+  #before(a: Scheduled, b: Scheduled): boolean {
+    return a.timeMs < b.timeMs || (a.timeMs === b.timeMs && a.order < b.order);
+  }
 
   #push(event: Scheduled): void {
     const heap = this.#heap;
@@ -204,16 +228,24 @@ export class Process {
       },
       wallMs: () => Math.floor(this.#wallStartMs + this.#wallJumpMs + scheduler.nowMs),
       after: (ms, call) => scheduler.at(Math.max(ms, 0) / this.#rate, this, 'timer', call),
-      soon: (call) => { scheduler.at(0, this, 'soon', call); },
+      soon: (call) => {
+        scheduler.at(0, this, 'soon', call);
+      },
     };
   }
 
   /** Runs `call` in this process after `delayMs` of true time, unless it died meanwhile. */
-  at(delayMs: number, label: string, call: () => void): Timer { return this.#scheduler.at(delayMs, this, label, call); }
+  at(delayMs: number, label: string, call: () => void): Timer {
+    return this.#scheduler.at(delayMs, this, label, call);
+  }
 
-  jumpWall(byMs: number): void { this.#wallJumpMs += byMs; }
+  jumpWall(byMs: number): void {
+    this.#wallJumpMs += byMs;
+  }
 
-  pause(): void { this.paused = true; }
+  pause(): void {
+    this.paused = true;
+  }
   resume(): void {
     if (!this.paused) return;
     this.paused = false;
@@ -224,7 +256,9 @@ export class Process {
   onEnd(call: () => void): () => void {
     if (!this.alive) call();
     else this.#onEnd.add(call);
-    return () => { this.#onEnd.delete(call); };
+    return () => {
+      this.#onEnd.delete(call);
+    };
   }
 
   end(): void {

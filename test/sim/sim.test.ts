@@ -1,4 +1,5 @@
 import t from 'tap';
+import { type SnapshotStage, type Storage, StorageError } from '../../storage/storage.js';
 import { Campaign, failureText, SOMETIMES } from './campaign.js';
 import { RaftChecker } from './checkers/raft.js';
 import { SimFailure } from './failure.js';
@@ -31,9 +32,28 @@ t.test('a campaign of seeds: no checker complains, and it was no walk in the par
     if (campaign.failures.length >= 3 || (campaign.results.length >= LEAST && cpuSeconds() - startedAt > CPU_SECONDS)) break;
   }
   t.equal(campaign.failures.length, 0);
-  t.comment(`${campaign.results.length} of ${seeds.length} seeds, ${(campaign.virtualMs / 3_600_000).toFixed(2)} virtual hours, ${campaign.events} events, ${campaign.sum('workload.acknowledged')} acknowledged, ${campaign.sum('tasks.completions')} completions`);
+  t.comment(
+    `${campaign.results.length} of ${seeds.length} seeds, ${(campaign.virtualMs / 3_600_000).toFixed(2)} virtual hours, ${campaign.events} events, ${campaign.sum('workload.acknowledged')} acknowledged, ${campaign.sum('tasks.completions')} completions`,
+  );
   // The rarer of them need a longer campaign than this one: `make sim` demands every one of them.
-  const often = ['raft.leaderChanges', 'raft.truncations', 'crashes', 'restarts', 'fatals', 'snapshotsInstalled', 'stateDigests', 'diskDigests', 'workerCrashes', 'tasks.repeatedEnds', 'tasks.losses', 'tasks.cancels', 'tasks.existing', 'network.cut', 'network.duplicated', 'reads.reads'];
+  const often = [
+    'raft.leaderChanges',
+    'raft.truncations',
+    'crashes',
+    'restarts',
+    'fatals',
+    'snapshotsInstalled',
+    'stateDigests',
+    'diskDigests',
+    'workerCrashes',
+    'tasks.repeatedEnds',
+    'tasks.losses',
+    'tasks.cancels',
+    'tasks.existing',
+    'network.cut',
+    'network.duplicated',
+    'reads.reads',
+  ];
   for (const counter of often) {
     t.ok(SOMETIMES.some((sometimes) => sometimes.counter === counter) || counter === 'reads.reads', `${counter} is a known counter`);
     if (campaign.results.length >= LEAST) t.ok(campaign.sum(counter) > 0, `${counter} happened in ${campaign.results.length} seeds`);
@@ -41,7 +61,12 @@ t.test('a campaign of seeds: no checker complains, and it was no walk in the par
 });
 
 t.test('the same seed gives the same bytes', { timeout: 200_000 }, async (t) => {
-  for (const [seed, profile] of [[1, 'storm'], [2, 'lossy'], [3, 'disk'], [4, 'workers']] as const) {
+  for (const [seed, profile] of [
+    [1, 'storm'],
+    [2, 'lossy'],
+    [3, 'disk'],
+    [4, 'workers'],
+  ] as const) {
     const first = await runSeed(seed, { profile, faultsMs: 3000 });
     const second = await runSeed(seed, { profile, faultsMs: 3000 });
     t.equal(second.traceHash, first.traceHash, `${profile} ${seed}: ${first.events} events`);
@@ -51,6 +76,48 @@ t.test('the same seed gives the same bytes', { timeout: 200_000 }, async (t) => 
   }
 });
 
+t.test('a manager whose disk fails while it takes over a snapshot stops itself', { timeout: 200_000 }, async (t) => {
+  // Found by seed 1084 of storm: nothing else of it is written meanwhile, so it lived on, took nothing, and was sent the state ten times a second.
+  let failed = 0;
+  let stopped = 0;
+  for (let seed = 1; seed <= 20 && failed === 0; seed++) {
+    const result = await runSeed(seed, {
+      profile: 'crashes',
+      faultsMs: 6000,
+      change: (plan) => ({ ...plan, managers: 3, logBytesKept: 1000, thinkMs: 150 }),
+      planted: {
+        storage: (inner) =>
+          withStage(inner, (stage) => ({
+            add: (chunk) => stage.add(chunk),
+            abort: () => stage.abort(),
+            finish: async () => {
+              if (failed > 0) return stage.finish();
+              failed++;
+              throw new StorageError('storageWriteFailed', 'planted: EIO while a snapshot is staged');
+            },
+          })),
+      },
+    });
+    t.equal(result.failure, null);
+    stopped += result.counts['fatals'] ?? 0;
+  }
+  t.equal(failed, 1, 'a snapshot was staged');
+  t.equal(stopped, 1, 'and its manager stopped');
+});
+
+function withStage(inner: Storage, change: (stage: SnapshotStage) => SnapshotStage): Storage {
+  return {
+    recovered: inner.recovered,
+    write: (batch) => inner.write(batch),
+    readEntries: (from, to, bytesMax) => inner.readEntries(from, to, bytesMax),
+    getState: (key) => inner.getState(key),
+    scanState: (range) => inner.scanState(range),
+    openSnapshot: () => inner.openSnapshot(),
+    stageSnapshot: async (meta) => change(await inner.stageSnapshot(meta)),
+    close: () => inner.close(),
+  };
+}
+
 t.test('time moves only when everything has come to rest', async (t) => {
   const scheduler = new Scheduler();
   const process = scheduler.newProcess('p', { clockStartMs: 5000 });
@@ -58,10 +125,14 @@ t.test('time moves only when everything has come to rest', async (t) => {
   let hops = 0;
   process.clock.after(10, async () => {
     for (; hops < 1000; hops++) await Promise.resolve();
-    await new Promise<void>((resolve) => { globalThis.process.nextTick(resolve); });
+    await new Promise<void>((resolve) => {
+      globalThis.process.nextTick(resolve);
+    });
     seen.push(`rested at ${process.clock.nowMs()}`);
   });
-  process.clock.after(11, () => { seen.push(`next at ${process.clock.nowMs()} after ${hops} hops`); });
+  process.clock.after(11, () => {
+    seen.push(`next at ${process.clock.nowMs()} after ${hops} hops`);
+  });
   await scheduler.run(() => false);
   t.same(seen, ['rested at 5010', 'next at 5011 after 1000 hops']);
 });
@@ -71,10 +142,19 @@ t.test('a pause holds a process, a crash ends it', async (t) => {
   const paused = scheduler.newProcess('paused');
   const dead = scheduler.newProcess('dead');
   const seen: string[] = [];
-  for (const [process, name] of [[paused, 'paused'], [dead, 'dead']] as const) {
-    for (const ms of [10, 20, 30]) process.clock.after(ms, () => { seen.push(`${name} ${ms} at ${process.clock.nowMs()}`); });
+  for (const [process, name] of [
+    [paused, 'paused'],
+    [dead, 'dead'],
+  ] as const) {
+    for (const ms of [10, 20, 30])
+      process.clock.after(ms, () => {
+        seen.push(`${name} ${ms} at ${process.clock.nowMs()}`);
+      });
   }
-  scheduler.at(15, null, 'strike', () => { paused.pause(); dead.end(); });
+  scheduler.at(15, null, 'strike', () => {
+    paused.pause();
+    dead.end();
+  });
   scheduler.at(100, null, 'mend', () => paused.resume());
   await scheduler.run(() => false);
   t.same(seen, ['paused 10 at 10', 'dead 10 at 10', 'paused 20 at 100', 'paused 30 at 100']);
@@ -86,9 +166,16 @@ t.test('a loop that starves the event loop is a failure, not a hang', async (t) 
   process.clock.after(1, async () => {
     try {
       while (process.clock.nowMs() < 1000) await Promise.resolve();
-    } catch { /* what the scheduler threw to end this loop */ }
+    } catch {
+      /* what the scheduler threw to end this loop */
+    }
   });
-  const error = await scheduler.run(() => false).then(() => null, (thrown: unknown) => thrown);
+  const error = await scheduler
+    .run(() => false)
+    .then(
+      () => null,
+      (thrown: unknown) => thrown,
+    );
   t.ok(error instanceof SimFailure && error.checker === 'starvation');
 });
 

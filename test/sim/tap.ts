@@ -4,7 +4,12 @@ import type { Batch, Recovered, SnapshotReader, SnapshotStage, Storage } from '.
 import { fail } from './failure.js';
 
 /** What identifies an entry to the checkers: its place, and a hash of what it says. */
-export interface Mark { readonly index: number; readonly term: number; readonly hash: number; readonly entry: Entry }
+export interface Mark {
+  readonly index: number;
+  readonly term: number;
+  readonly hash: number;
+  readonly entry: Entry;
+}
 
 const marks = new WeakMap<Entry, Mark>();
 export function markOf(entry: Entry): Mark {
@@ -36,9 +41,15 @@ export class DiskView {
     this.applied = applied;
   }
 
-  get lastIndex(): number { return this.base.index + this.log.length; }
-  get lastTerm(): number { return this.log[this.log.length - 1]?.term ?? this.base.term; }
-  at(index: number): Mark | undefined { return this.log[index - this.base.index - 1]; }
+  get lastIndex(): number {
+    return this.base.index + this.log.length;
+  }
+  get lastTerm(): number {
+    return this.log[this.log.length - 1]?.term ?? this.base.term;
+  }
+  at(index: number): Mark | undefined {
+    return this.log[index - this.base.index - 1];
+  }
   /** Whether a quorum may count this disk for the entry: it has it, or a state that came after it. */
   holds(mark: { index: number; term: number; hash: number }): boolean {
     if (mark.index <= this.base.index) return true;
@@ -79,8 +90,10 @@ export class DiskView {
   /** What differs from a recovery, or null. */
   difference(recovered: Recovered): string | null {
     const told = recovered.hardState;
-    if (told.term !== this.hardState.term || told.vote !== this.hardState.vote) return `term ${told.term} vote ${told.vote}, not term ${this.hardState.term} vote ${this.hardState.vote}`;
-    if (recovered.lastIndex !== this.lastIndex || recovered.lastTerm !== this.lastTerm) return `last entry ${recovered.lastIndex}/${recovered.lastTerm}, not ${this.lastIndex}/${this.lastTerm}`;
+    if (told.term !== this.hardState.term || told.vote !== this.hardState.vote)
+      return `term ${told.term} vote ${told.vote}, not term ${this.hardState.term} vote ${this.hardState.vote}`;
+    if (recovered.lastIndex !== this.lastIndex || recovered.lastTerm !== this.lastTerm)
+      return `last entry ${recovered.lastIndex}/${recovered.lastTerm}, not ${this.lastIndex}/${this.lastTerm}`;
     if (recovered.base.index !== this.base.index) return `base ${recovered.base.index}, not ${this.base.index}`;
     if (recovered.applied.index !== this.applied) return `applied ${recovered.applied.index}, not ${this.applied}`;
     for (const entry of recovered.tail) {
@@ -112,7 +125,10 @@ export class DiskRecord {
       const more = view.clone();
       more.put(this.underWay);
       const other = more.difference(recovered);
-      if (other === null) { view = more; difference = null; } else difference = `${difference}; nor with the batch under way: ${other}`;
+      if (other === null) {
+        view = more;
+        difference = null;
+      } else difference = `${difference}; nor with the batch under way: ${other}`;
     }
     if (difference !== null) {
       if (!lenient) fail('disk', `${name} reopened with ${difference}`);
@@ -161,10 +177,27 @@ export class TappedStorage implements Storage {
     this.#hooks.durable(kept);
   }
 
-  readEntries(from: LogIndex, to: LogIndex, bytesMax: number): Promise<Entry[]> { return this.#inner.readEntries(from, to, bytesMax); }
-  getState(key: string): Uint8Array | undefined { return this.#inner.getState(key); }
-  scanState(range: { readonly gte: string; readonly lt: string; readonly limit: number; readonly reverse: boolean }): AsyncIterable<readonly [string, Uint8Array]> { return this.#inner.scanState(range); }
-  openSnapshot(): Promise<SnapshotReader> { return this.#inner.openSnapshot(); }
-  stageSnapshot(meta: SnapshotMeta): Promise<SnapshotStage> { return this.#inner.stageSnapshot(meta); }
-  close(): Promise<void> { return this.#inner.close(); }
+  readEntries(from: LogIndex, to: LogIndex, bytesMax: number): Promise<Entry[]> {
+    return this.#inner.readEntries(from, to, bytesMax);
+  }
+  getState(key: string): Uint8Array | undefined {
+    return this.#inner.getState(key);
+  }
+  scanState(range: {
+    readonly gte: string;
+    readonly lt: string;
+    readonly limit: number;
+    readonly reverse: boolean;
+  }): AsyncIterable<readonly [string, Uint8Array]> {
+    return this.#inner.scanState(range);
+  }
+  openSnapshot(): Promise<SnapshotReader> {
+    return this.#inner.openSnapshot();
+  }
+  stageSnapshot(meta: SnapshotMeta): Promise<SnapshotStage> {
+    return this.#inner.stageSnapshot(meta);
+  }
+  close(): Promise<void> {
+    return this.#inner.close();
+  }
 }

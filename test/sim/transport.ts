@@ -64,7 +64,10 @@ export class SimTransport implements Transport {
     network.scheduler.noteBytes(bytes);
     network.stats.messages++;
     const target = this.#table.get(to);
-    if (target === undefined || !target.process.alive || target.closed) return this.#tellUnreachable(to, 1);
+    if (target === undefined || !target.process.alive || target.closed) {
+      this.#tellUnreachable(to, 1);
+      return;
+    }
     if (network.isCut(this.endpoint, target.endpoint)) {
       network.stats.cut++;
       // A socket notices late or never.
@@ -81,10 +84,12 @@ export class SimTransport implements Transport {
     for (let copy = 0; copy < copies; copy++) {
       const astray = copy > 0 || random.chance(faults.reorder);
       if (astray) network.stats.reordered++;
-      const delayMs = astray
-        ? network.latencyMs(this.endpoint, target.endpoint) + random.real(0, 300) : network.orderedDelayMs(this.endpoint, target.endpoint);
+      const delayMs = astray ? network.latencyMs(this.endpoint, target.endpoint) + random.real(0, 300) : network.orderedDelayMs(this.endpoint, target.endpoint);
       target.process.at(delayMs, 'message', () => {
-        if (network.isCut(this.endpoint, target.endpoint)) { network.stats.cut++; return; }
+        if (network.isCut(this.endpoint, target.endpoint)) {
+          network.stats.cut++;
+          return;
+        }
         if (target.events === null) return;
         target.events.message(decodeMessage(bytes.slice()));
       });
@@ -95,7 +100,9 @@ export class SimTransport implements Transport {
     const now = this.#network.scheduler.nowMs;
     if ((this.#told.get(server) ?? -1) > now) return;
     this.#told.set(server, now + delayMs + 50);
-    this.process.at(delayMs, 'unreachable', () => { this.events?.unreachable(server); });
+    this.process.at(delayMs, 'unreachable', () => {
+      this.events?.unreachable(server);
+    });
   }
 
   async sendSnapshot(to: ServerId, term: Term, reader: SnapshotReader): Promise<boolean> {
@@ -107,32 +114,47 @@ export class SimTransport implements Transport {
     const answer = deferred<boolean>();
     let waiting: ((ok: boolean) => void) | null = null;
     /** Carries one thing over and comes back when it has arrived; false: it did not. */
-    const carry = (label: string, deliver: () => void): Promise<boolean> => new Promise((resolve) => {
-      waiting = resolve;
-      const timer = this.process.at(CHUNK_TIMEOUT_MS, 'chunkTimeout', () => resolve(false));
-      if (network.isCut(this.endpoint, target.endpoint) || network.random.chance(network.faults.drop / 4)) return;
-      target.process.at(network.orderedDelayMs(this.endpoint, target.endpoint, 'snapshot') + network.random.real(0.2, 4), label, () => {
-        if (network.isCut(this.endpoint, target.endpoint)) return;
-        deliver();
-        this.process.at(network.latencyMs(target.endpoint, this.endpoint), 'chunkTaken', () => { timer.cancel(); resolve(true); });
+    const carry = (label: string, deliver: () => void): Promise<boolean> =>
+      new Promise((resolve) => {
+        waiting = resolve;
+        const timer = this.process.at(CHUNK_TIMEOUT_MS, 'chunkTimeout', () => resolve(false));
+        if (network.isCut(this.endpoint, target.endpoint) || network.random.chance(network.faults.drop / 4)) return;
+        target.process.at(network.orderedDelayMs(this.endpoint, target.endpoint, 'snapshot') + network.random.real(0.2, 4), label, () => {
+          if (network.isCut(this.endpoint, target.endpoint)) return;
+          deliver();
+          this.process.at(network.latencyMs(target.endpoint, this.endpoint), 'chunkTaken', () => {
+            timer.cancel();
+            resolve(true);
+          });
+        });
+      });
+    const forget = target.process.onEnd(() => {
+      this.process.at(1, 'snapshotReset', () => {
+        waiting?.(false);
+        answer.resolve(false);
       });
     });
-    const forget = target.process.onEnd(() => {
-      this.process.at(1, 'snapshotReset', () => { waiting?.(false); answer.resolve(false); });
+    const gone = this.process.onEnd(() => {
+      target.process.at(1, 'snapshotReset', () => inbox.break('the sender died'));
     });
-    const gone = this.process.onEnd(() => { target.process.at(1, 'snapshotReset', () => inbox.break('the sender died')); });
     const meta = JSON.parse(JSON.stringify(reader.meta)) as SnapshotMeta;
     try {
       const begun = await carry('snapshotBegin', () => {
         if (target.events === null) return;
-        target.events.snapshot(this.#id, term, meta, inbox.chunks()).then((ok) => ok, () => false).then((ok) => {
-          inbox.break('the receiver is done');
-          if (!target.process.alive) return;
-          if (ok) this.#hooks.snapshotTaken();
-          this.process.at(network.latencyMs(target.endpoint, this.endpoint), 'snapshotAnswer', () => {
-            if (!network.isCut(target.endpoint, this.endpoint)) answer.resolve(ok);
+        void target.events
+          .snapshot(this.#id, term, meta, inbox.chunks())
+          .then(
+            (ok) => ok,
+            () => false,
+          )
+          .then((ok) => {
+            inbox.break('the receiver is done');
+            if (!target.process.alive) return;
+            if (ok) this.#hooks.snapshotTaken();
+            this.process.at(network.latencyMs(target.endpoint, this.endpoint), 'snapshotAnswer', () => {
+              if (!network.isCut(target.endpoint, this.endpoint)) answer.resolve(ok);
+            });
           });
-        });
       });
       if (!begun) return false;
       for await (const chunk of reader.chunks()) {
@@ -165,10 +187,18 @@ class ChunkInbox {
   #broken: string | null = null;
   #wake: (() => void) | null = null;
 
-  constructor(process: Process) { this.#process = process; }
+  constructor(process: Process) {
+    this.#process = process;
+  }
 
-  push(chunk: Uint8Array): void { this.#chunks.push(chunk); this.#wake?.(); }
-  end(): void { this.#ended = true; this.#wake?.(); }
+  push(chunk: Uint8Array): void {
+    this.#chunks.push(chunk);
+    this.#wake?.();
+  }
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
   break(why: string): void {
     if (this.#ended) return;
     this.#broken ??= why;
@@ -178,12 +208,21 @@ class ChunkInbox {
   async *chunks(): AsyncIterable<Uint8Array> {
     for (;;) {
       const chunk = this.#chunks.shift();
-      if (chunk !== undefined) { yield chunk; continue; }
+      if (chunk !== undefined) {
+        yield chunk;
+        continue;
+      }
       if (this.#ended) return;
       if (this.#broken !== null) throw new Error(`the snapshot stream broke: ${this.#broken}`);
       await new Promise<void>((resolve) => {
-        const timer = this.#process.at(CHUNK_TIMEOUT_MS + 2000, 'chunkSilence', () => { this.#broken ??= 'silence'; resolve(); });
-        this.#wake = () => { timer.cancel(); resolve(); };
+        const timer = this.#process.at(CHUNK_TIMEOUT_MS + 2000, 'chunkSilence', () => {
+          this.#broken ??= 'silence';
+          resolve();
+        });
+        this.#wake = () => {
+          timer.cancel();
+          resolve();
+        };
       });
       this.#wake = null;
     }

@@ -2,8 +2,16 @@ import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { type Route, type RouteName, routes } from '../../src/protocol/http.js';
 
-interface Check { Check(value: unknown): boolean; Errors(value: unknown): unknown }
-interface Checks { readonly params: Check; readonly query: Check; readonly body: Check | null; readonly answer: Check | null }
+interface Check {
+  Check(value: unknown): boolean;
+  Errors(value: unknown): unknown;
+}
+interface Checks {
+  readonly params: Check;
+  readonly query: Check;
+  readonly body: Check | null;
+  readonly answer: Check | null;
+}
 
 const compiled = new Map<RouteName, Checks>();
 const compile = (schema: TSchema): Check => Compile(schema) as Check;
@@ -13,8 +21,10 @@ function checksOf(name: RouteName): Checks {
   if (checks === undefined) {
     const route: Route = routes[name];
     checks = {
-      params: compile(route.params), query: compile(route.query),
-      body: route.body === null ? null : compile(route.body), answer: route.answer === null ? null : compile(route.answer),
+      params: compile(route.params),
+      query: compile(route.query),
+      body: route.body === null ? null : compile(route.body),
+      answer: route.answer === null ? null : compile(route.answer),
     };
     compiled.set(name, checks);
   }

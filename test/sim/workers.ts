@@ -30,26 +30,39 @@ export class SimWorker {
     this.process = process;
     process.at(0, 'worker', () => {
       const worker = new Worker({
-        nodeId: this.nodeId, managers: world.addresses, labels: { zone: this.#zone }, capacity: { cpuMillis: 4000, memoryMiB: 2048, slots: 6 },
+        nodeId: this.nodeId,
+        managers: world.addresses,
+        labels: { zone: this.#zone },
+        capacity: { cpuMillis: 4000, memoryMiB: 2048, slots: 6 },
         handlers: {
           work: (input: unknown, context: HandlerContext) => {
-            if (world.planted.runTwice === true) this.#work(process, input as WorkInput, context).catch((error: unknown) => { if (error instanceof SimFailure) world.scheduler.breakWith(error); });
+            if (world.planted.runTwice === true)
+              this.#work(process, input as WorkInput, context).catch((error: unknown) => {
+                if (error instanceof SimFailure) world.scheduler.breakWith(error);
+              });
             return this.#work(process, input as WorkInput, context);
           },
         },
-        call: world.callPort(process, this.nodeId), clock: process.clock, random: this.#random.fork('worker'), logger: world.logger(process),
+        call: world.callPort(process, this.nodeId),
+        clock: process.clock,
+        random: this.#random.fork('worker'),
+        logger: world.logger(process),
       });
       this.worker = worker;
-      worker.failed.then((error) => {
-        if (!process.alive) return;
-        // Another start of the same node, or an operator, took its place.
-        world.note(`${this.nodeId} gives up: ${error.message}`);
-        world.stats.workersTakenOver++;
-        this.#end(process);
-        world.scheduler.at(500, null, 'restart', () => this.start());
-      }, () => {});
+      worker.failed.then(
+        (error) => {
+          if (!process.alive) return;
+          // Another start of the same node, or an operator, took its place.
+          world.note(`${this.nodeId} gives up: ${error.message}`);
+          world.stats.workersTakenOver++;
+          this.#end(process);
+          world.scheduler.at(500, null, 'restart', () => this.start());
+        },
+        () => {},
+      );
       worker.start().catch((error: unknown) => {
-        if (process.alive) world.scheduler.breakWith(new SimFailure('worker', `${this.nodeId} does not start: ${error instanceof Error ? error.stack : String(error)}`));
+        if (process.alive)
+          world.scheduler.breakWith(new SimFailure('worker', `${this.nodeId} does not start: ${error instanceof Error ? error.stack : String(error)}`));
       });
     });
   }

@@ -1,4 +1,4 @@
-import { QuorateClient, QuorateError, WaitTimeoutError } from '../../src/client/index.js';
+import { type QuorateClient, QuorateError, WaitTimeoutError } from '../../src/client/index.js';
 import type { CallPort } from '../../src/protocol/call.js';
 import type { SubmitResult, TaskRequest, TaskView } from '../../src/protocol/schemas.js';
 import { canonical } from './checkers/ledger.js';
@@ -14,18 +14,62 @@ export interface WorkInput {
   readonly fate: 'ok' | 'fail' | 'failFirst' | 'hang' | 'stubborn';
 }
 
-type OperationName = 'submit' | 'submitMany' | 'resubmit' | 'conflict' | 'get' | 'getStale' | 'getWait' | 'waitFor' | 'list' | 'cancel' | 'explain' | 'nodes' | 'cluster' | 'missing' | 'getAt' | 'submitAt';
+type OperationName =
+  | 'submit'
+  | 'submitMany'
+  | 'resubmit'
+  | 'conflict'
+  | 'get'
+  | 'getStale'
+  | 'getWait'
+  | 'waitFor'
+  | 'list'
+  | 'cancel'
+  | 'explain'
+  | 'nodes'
+  | 'cluster'
+  | 'missing'
+  | 'getAt'
+  | 'submitAt'
+  | 'zombie';
 const WEIGHTS: Record<OperationName, number> = {
-  submit: 10, submitMany: 2, resubmit: 2, conflict: 1, get: 6, getStale: 2, getWait: 2, waitFor: 2, list: 1, cancel: 1, explain: 1, nodes: 1, cluster: 1, missing: 0.5, getAt: 4, submitAt: 2,
+  submit: 10,
+  submitMany: 2,
+  resubmit: 2,
+  conflict: 1,
+  get: 6,
+  getStale: 2,
+  getWait: 2,
+  waitFor: 2,
+  list: 1,
+  cancel: 1,
+  explain: 1,
+  nodes: 1,
+  cluster: 1,
+  missing: 0.5,
+  getAt: 4,
+  submitAt: 2,
+  zombie: 2,
 };
 
 /** Codes that a client may get while things are broken. Whether they are honest is for the other checkers. */
 const OUTAGE = new Set(['noLeader', 'outcomeUnknown', 'overloaded', 'shuttingDown']);
 
-export interface WorkloadStats { operations: number; failed: number; acknowledged: number; unknown: number; overloaded: number; longestMs: number }
+export interface WorkloadStats {
+  operations: number;
+  failed: number;
+  acknowledged: number;
+  unknown: number;
+  overloaded: number;
+  longestMs: number;
+}
 
 /** disputed: another task was sent under its id, and may have taken it once the first was forgotten. */
-interface Known { readonly request: TaskRequest; acknowledged: boolean; disputed: boolean }
+interface Known {
+  readonly request: TaskRequest;
+  acknowledged: boolean;
+  disputed: boolean;
+}
 
 /** One client: a loop of operations with pauses, each judged when it ends. */
 export class Workload {
@@ -50,7 +94,9 @@ export class Workload {
     this.#random = random;
   }
 
-  start(): void { this.process.at(this.#random.real(0, 500), 'client', () => this.#next()); }
+  start(): void {
+    this.process.at(this.#random.real(0, 500), 'client', () => this.#next());
+  }
 
   #next(): void {
     if (this.stopped) return;
@@ -70,24 +116,29 @@ export class Workload {
     this.underWay.set(number, { what: who, sinceMs: startedMs });
     const stats = this.#world.stats.workload;
     stats.operations++;
-    this.#operate(name, who, committed).catch((error: unknown) => {
-      if (error instanceof SimFailure) throw error;
-      const code = error instanceof QuorateError ? error.code : error instanceof WaitTimeoutError ? 'waitTimeout' : null;
-      if (code === null) throw new SimFailure('client', `${who} got an error without a code: ${error instanceof Error ? error.stack : String(error)}`, { cause: error });
-      stats.failed++;
-      if (code === 'outcomeUnknown') stats.unknown++;
-      if (code === 'overloaded') stats.overloaded++;
-      if (code === 'waitTimeout' || code === 'nodeNotFound') return;
-      if (OUTAGE.has(code)) {
-        const since = this.#world.healthySinceMs;
-        if (since !== null && startedMs > since + this.#world.graceMs && code !== 'overloaded') fail('liveness', `${who} got ${code} at ${scheduler.nowMs.toFixed(1)} ms, healthy since ${since.toFixed(1)} ms: ${(error as Error).message}`);
-        return;
-      }
-      throw new SimFailure('client', `${who} got ${code}: ${(error as Error).message}`, { cause: error });
-    }).then(() => {
-      this.underWay.delete(number);
-      stats.longestMs = Math.max(stats.longestMs, scheduler.nowMs - startedMs);
-    }).catch((error: unknown) => scheduler.breakWith(error));
+    this.#operate(name, who, committed)
+      .catch((error: unknown) => {
+        if (error instanceof SimFailure) throw error;
+        const code = error instanceof QuorateError ? error.code : error instanceof WaitTimeoutError ? 'waitTimeout' : null;
+        if (code === null)
+          throw new SimFailure('client', `${who} got an error without a code: ${error instanceof Error ? error.stack : String(error)}`, { cause: error });
+        stats.failed++;
+        if (code === 'outcomeUnknown') stats.unknown++;
+        if (code === 'overloaded') stats.overloaded++;
+        if (code === 'waitTimeout' || code === 'nodeNotFound') return;
+        if (OUTAGE.has(code)) {
+          const since = this.#world.healthySinceMs;
+          if (since !== null && startedMs > since + this.#world.graceMs && code !== 'overloaded')
+            fail('liveness', `${who} got ${code} at ${scheduler.nowMs.toFixed(1)} ms, healthy since ${since.toFixed(1)} ms: ${(error as Error).message}`);
+          return;
+        }
+        throw new SimFailure('client', `${who} got ${code}: ${(error as Error).message}`, { cause: error });
+      })
+      .then(() => {
+        this.underWay.delete(number);
+        stats.longestMs = Math.max(stats.longestMs, scheduler.nowMs - startedMs);
+      })
+      .catch((error: unknown) => scheduler.breakWith(error));
   }
 
   async #operate(name: OperationName, who: string, committed: number): Promise<void> {
@@ -134,10 +185,14 @@ export class Workload {
         }
         return;
       }
-      case 'get': return this.#see(id, () => client.getTask(id), who, committed);
-      case 'getWait': return this.#see(id, () => client.getTask(id, { waitMs: random.between(0, 3000) }), who, committed);
-      case 'waitFor': return this.#see(id, () => client.waitFor(id, { timeoutMs: random.between(100, 8000) }), who, committed);
-      case 'missing': return this.#see(`never-${this.name}-${random.between(0, 9)}`, (missing) => client.getTask(missing), who, committed);
+      case 'get':
+        return this.#see(id, () => client.getTask(id), who, committed);
+      case 'getWait':
+        return this.#see(id, () => client.getTask(id, { waitMs: random.between(0, 3000) }), who, committed);
+      case 'waitFor':
+        return this.#see(id, () => client.waitFor(id, { timeoutMs: random.between(100, 8000) }), who, committed);
+      case 'missing':
+        return this.#see(`never-${this.name}-${random.between(0, 9)}`, (missing) => client.getTask(missing), who, committed);
       case 'getStale':
         try {
           oracle.reads.sawStale(id, await client.getTask(id, { consistency: 'stale' }), raft.committed.length, who);
@@ -146,8 +201,12 @@ export class Workload {
         }
         return;
       case 'list': {
-        const answer = await client.listTasks({ limit: random.pick([1, 5, 100]), ...(random.chance(0.5) ? { state: random.pick(['pending', 'running', 'succeeded'] as const) } : {}) });
-        if (answer.revision > raft.committed.length) fail('linearizable reads', `${who} got a list of revision ${answer.revision}; committed is ${raft.committed.length}`);
+        const answer = await client.listTasks({
+          limit: random.pick([1, 5, 100]),
+          ...(random.chance(0.5) ? { state: random.pick(['pending', 'running', 'succeeded'] as const) } : {}),
+        });
+        if (answer.revision > raft.committed.length)
+          fail('linearizable reads', `${who} got a list of revision ${answer.revision}; committed is ${raft.committed.length}`);
         for (const view of answer.tasks) oracle.reads.sawAt(view, answer.revision, who);
         return;
       }
@@ -165,8 +224,12 @@ export class Workload {
           if (!(error instanceof QuorateError) || error.code !== 'taskNotFound') throw error;
         }
         return;
-      case 'nodes': await client.listNodes(); return;
-      case 'cluster': await (random.chance(0.5) ? client.cluster() : client.leader()); return;
+      case 'nodes':
+        await client.listNodes();
+        return;
+      case 'cluster':
+        await (random.chance(0.5) ? client.cluster() : client.leader());
+        return;
       case 'getAt': {
         // Straight at one manager, without the client's retries: followers answer reads themselves.
         const result = await this.#port.call(random.pick(this.#world.addresses), 'getTask', { params: { id }, query: {}, body: null }, { timeoutMs: 5000 });
@@ -179,12 +242,36 @@ export class Workload {
         // A follower passes it on.
         const entry: Known = { request: this.#newTask(), acknowledged: false, disputed: false };
         this.#known.push(entry);
-        const result = await this.#port.call(random.pick(this.#world.addresses), 'submitTasks', { params: {}, query: {}, body: entry.request }, { timeoutMs: 5000 });
+        const result = await this.#port.call(
+          random.pick(this.#world.addresses),
+          'submitTasks',
+          { params: {}, query: {}, body: entry.request },
+          { timeoutMs: 5000 },
+        );
         if (result.kind === 'ok') this.#acknowledged(entry, result.answer as SubmitResult, who);
         else if (result.kind === 'refused' && !OUTAGE.has(result.problem.code)) fail('client', `${who} got ${result.problem.code}: ${result.problem.detail}`);
         return;
       }
-      default: name satisfies never;
+      case 'zombie': {
+        // Someone who speaks for a node, in its session, of an attempt that is over: whatever it says must not count. (The ledger judges.)
+        const over = [...oracle.ledger.accounts.values()].filter((account) => account.ends.size > 0 && account.forgottenAt === null);
+        if (over.length === 0) return;
+        const account = random.pick(over);
+        const [epoch, end] = random.pick([...account.ends]);
+        const session = oracle.state.nodes.get(end.nodeId as never)?.session;
+        if (session === undefined || end.nodeId === null || end.state === 'succeeded') return;
+        const result = { exitCode: null, signal: null, output: '', outputTruncated: false, value: 'from a zombie', error: null };
+        const items = [{ taskId: account.id, epoch, state: 'succeeded' as const, result }];
+        await this.#port.call(
+          random.pick(this.#world.addresses),
+          'reportNode',
+          { params: { id: end.nodeId }, query: {}, body: { session, items } },
+          { timeoutMs: 5000 },
+        );
+        return;
+      }
+      default:
+        name satisfies never;
     }
   }
 
@@ -207,8 +294,9 @@ export class Workload {
     stats.workload.acknowledged++;
     const account = oracle.ledger.accounts.get(result.id);
     if (result.id !== request.id) fail('acknowledged is never lost', `${who} submitted ${request.id} and was answered for ${result.id}`);
-    if (account === undefined) return fail('acknowledged is never lost', `${who} was told that ${result.id} is taken; no committed entry has it`);
-    if (result.revision > raft.committed.length) fail('acknowledged is never lost', `${who} was told of revision ${result.revision}; committed is ${raft.committed.length}`);
+    if (account === undefined) fail('acknowledged is never lost', `${who} was told that ${result.id} is taken; no committed entry has it`);
+    if (result.revision > raft.committed.length)
+      fail('acknowledged is never lost', `${who} was told of revision ${result.revision}; committed is ${raft.committed.length}`);
     const spec = JSON.parse(account.spec) as { run: unknown; priority: number; attemptsMax: number };
     if (canonical(spec.run) !== canonical(request.run) || (!known.disputed && spec.priority !== (request.priority ?? 0))) {
       fail('acknowledged is never lost', `${who} submitted ${JSON.stringify(request)}; the log has ${account.spec}`);

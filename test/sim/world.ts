@@ -18,7 +18,7 @@ import { digestOfState, Oracle } from './oracle.js';
 import type { Plan } from './profiles.js';
 import { RecordDigest } from './record-digest.js';
 import type { SimRandom } from './random.js';
-import { Process, Scheduler } from './scheduler.js';
+import { type Process, Scheduler } from './scheduler.js';
 import { DiskRecord, TappedStorage } from './tap.js';
 import { checkSender, SimTransport, type TransportTable } from './transport.js';
 import { SimWorker } from './workers.js';
@@ -55,11 +55,23 @@ export interface Planted {
   readonly runTwice?: boolean;
 }
 
-export interface WorldStats { crashes: number; restarts: number; cleanStops: number; pauses: number; fatals: number; snapshotsSent: number; snapshotsInstalled: number; workerCrashes: number; workersTakenOver: number; stateDigests: number; diskDigests: number; workload: WorkloadStats }
+export interface WorldStats {
+  crashes: number;
+  restarts: number;
+  cleanStops: number;
+  pauses: number;
+  fatals: number;
+  snapshotsSent: number;
+  snapshotsInstalled: number;
+  workerCrashes: number;
+  workersTakenOver: number;
+  stateDigests: number;
+  diskDigests: number;
+  workload: WorkloadStats;
+}
 
 /** How often a manager's whole state is compared with the oracle's: every so many of its events. */
 const DIGEST_EVERY = 401;
-const ELECTION_LIMIT_MS = 8000;
 
 /** One cluster under one seed: managers, workers and clients on one queue of events, and the checkers that watch them. */
 export class World {
@@ -74,7 +86,17 @@ export class World {
   readonly clients: Workload[] = [];
   readonly zones: readonly string[];
   readonly stats: WorldStats = {
-    crashes: 0, restarts: 0, cleanStops: 0, pauses: 0, fatals: 0, snapshotsSent: 0, snapshotsInstalled: 0, workerCrashes: 0, workersTakenOver: 0, stateDigests: 0, diskDigests: 0,
+    crashes: 0,
+    restarts: 0,
+    cleanStops: 0,
+    pauses: 0,
+    fatals: 0,
+    snapshotsSent: 0,
+    snapshotsInstalled: 0,
+    workerCrashes: 0,
+    workersTakenOver: 0,
+    stateDigests: 0,
+    diskDigests: 0,
     workload: { operations: 0, failed: 0, acknowledged: 0, unknown: 0, overloaded: 0, longestMs: 0 },
   };
   /** What managers refused, by code. */
@@ -105,8 +127,13 @@ export class World {
     this.raft.onCommit = (mark) => this.oracle.commit(mark.entry);
     this.zones = ['a', 'b', 'c'].slice(0, Math.min(3, plan.workers));
     this.callHooks = {
-      unexpected: (endpoint, route, error) => this.scheduler.breakWith(new SimFailure('handlers', `${endpoint} threw at ${route}: ${error instanceof Error ? error.stack : String(error)}`, { cause: error })),
-      refused: (_endpoint, _route, code) => { this.refusals[code] = (this.refusals[code] ?? 0) + 1; },
+      unexpected: (endpoint, route, error) =>
+        this.scheduler.breakWith(
+          new SimFailure('handlers', `${endpoint} threw at ${route}: ${error instanceof Error ? error.stack : String(error)}`, { cause: error }),
+        ),
+      refused: (_endpoint, _route, code) => {
+        this.refusals[code] = (this.refusals[code] ?? 0) + 1;
+      },
       answered: (_endpoint, route, answer) => this.planted.answer?.(route, answer) ?? answer,
     };
     const members: Member[] = [];
@@ -120,7 +147,11 @@ export class World {
       const process = this.newProcess(`c${number}`);
       const port = this.callPort(process, process.name);
       const client = new QuorateClient({
-        managers: number % 2 === 0 ? [random.pick(this.addresses)] : this.addresses, call: port, clock: process.clock, random: random.fork(process.name), timeoutMs: 10_000,
+        managers: number % 2 === 0 ? [random.pick(this.addresses)] : this.addresses,
+        call: port,
+        clock: process.clock,
+        random: random.fork(process.name),
+        timeoutMs: 10_000,
       });
       this.clients.push(new Workload(this, process.name, process, client, port, random.fork(`load ${process.name}`)));
     }
@@ -128,16 +159,22 @@ export class World {
   }
 
   /** The network of a day without faults. */
-  get calm(): Network['faults'] { return this.plan.unordered ? { ...NO_FAULTS, reorder: 0.05, duplicate: 0.02 } : NO_FAULTS; }
+  get calm(): Network['faults'] {
+    return this.plan.unordered ? { ...NO_FAULTS, reorder: 0.05, duplicate: 0.02 } : NO_FAULTS;
+  }
 
   newProcess(name: string): Process {
     const { clockDrift } = this.plan;
     return this.scheduler.newProcess(name, {
-      clockRate: 1 + this.random.real(-clockDrift, clockDrift), clockStartMs: this.random.between(1, 1_000_000), wallStartMs: this.#wallStartMs + this.random.between(-2000, 2000),
+      clockRate: 1 + this.random.real(-clockDrift, clockDrift),
+      clockStartMs: this.random.between(1, 1_000_000),
+      wallStartMs: this.#wallStartMs + this.random.between(-2000, 2000),
     });
   }
 
-  callPort(process: Process, endpoint: string): SimCallPort { return new SimCallPort(this.network, process, endpoint, this.#servers, this.callHooks); }
+  callPort(process: Process, endpoint: string): SimCallPort {
+    return new SimCallPort(this.network, process, endpoint, this.#servers, this.callHooks);
+  }
 
   note(text: string): void {
     this.scheduler.note(text);
@@ -165,7 +202,10 @@ export class World {
     for (const box of this.managers) {
       if (box.replica === null || box.process?.alive !== true || !box.replica.isLeader) continue;
       const status = box.replica.status();
-      if (status.term > term) { best = box; ({ term } = status); }
+      if (status.term > term) {
+        best = box;
+        ({ term } = status);
+      }
     }
     return best;
   }
@@ -186,14 +226,31 @@ export class World {
       after: (ms, call) => (box.process as Process).clock.after(ms, call),
       soon: (call) => (box.process as Process).clock.soon(call),
     };
-    const disk = new SimDisk({ clock, random, writeMs: (bytes) => 0.3 + random.exponential(0.7) + bytes / 200_000 + Math.max(0, box.stalledUntilMs - this.scheduler.nowMs) });
+    const disk = new SimDisk({
+      clock,
+      random,
+      writeMs: (bytes) => 0.3 + random.exponential(0.7) + bytes / 200_000 + Math.max(0, box.stalledUntilMs - this.scheduler.nowMs),
+    });
     const config: ManagerConfig = {
-      clusterId: 'sim', serverId: id, directory: `/${endpoint}`, members,
+      clusterId: 'sim',
+      serverId: id,
+      directory: `/${endpoint}`,
+      members,
       timing: { ...DEFAULT_TIMING },
       limits: { ...DEFAULT_LIMITS, logBytesKept: plan.logBytesKept, finishedCountMax: plan.finishedCountMax, pendingCommandsMax: plan.pendingCommandsMax },
     };
     const box: ManagerBox = {
-      id, endpoint, config, server: { process: first, endpoint, handlers: null }, disk, record: new DiskRecord(), boot: 0, process: null, replica: null, stalledUntilMs: 0, events: 0,
+      id,
+      endpoint,
+      config,
+      server: { process: first, endpoint, handlers: null },
+      disk,
+      record: new DiskRecord(),
+      boot: 0,
+      process: null,
+      replica: null,
+      stalledUntilMs: 0,
+      events: 0,
     };
     this.managers.push(box);
     this.raft.member(id, box.record);
@@ -215,7 +272,11 @@ export class World {
       this.#boot(box, process).catch((error: unknown) => {
         if (!process.alive) return;
         if (error instanceof StorageError && error.code === 'storageWriteFailed') return this.#fatal(box, process, error);
-        this.scheduler.breakWith(error instanceof SimFailure ? error : new SimFailure('start', `${box.endpoint} does not start: ${error instanceof Error ? error.stack : String(error)}`, { cause: error }));
+        this.scheduler.breakWith(
+          error instanceof SimFailure
+            ? error
+            : new SimFailure('start', `${box.endpoint} does not start: ${error instanceof Error ? error.stack : String(error)}`, { cause: error }),
+        );
       });
     });
   }
@@ -224,22 +285,37 @@ export class World {
     const random = this.random.fork(`${box.endpoint} ${box.boot}`);
     const incarnation = `${box.endpoint}-${box.boot}`;
     const opened = await box.disk.open({
-      clusterId: 'sim', serverId: box.id, bootstrap: { voters: box.config.members.map((member) => member.serverId), outgoing: null, learners: [] },
-      tailBytesMax: this.plan.tailBytes, randomIncarnation: () => incarnation,
+      clusterId: 'sim',
+      serverId: box.id,
+      bootstrap: { voters: box.config.members.map((member) => member.serverId), outgoing: null, learners: [] },
+      tailBytesMax: this.plan.tailBytes,
+      randomIncarnation: () => incarnation,
     });
     const inner = this.planted.storage?.(opened, box, this) ?? opened;
     box.record.opened(inner.recovered, this.planted.lenientDisk ?? false, box.endpoint);
     this.raft.booted(box.id, box.boot);
     const storage = new TappedStorage(inner, box.record, { issued: (batch) => this.raft.issued(box.id, batch), durable: () => {} });
     const transport = new SimTransport(this.network, process, box.endpoint, box.id, this.#transports, {
-      sent: (message) => { checkSender(message, box.id); this.raft.sent(message); },
-      snapshotSent: () => { this.stats.snapshotsSent++; },
-      snapshotTaken: () => { this.stats.snapshotsInstalled++; },
+      sent: (message) => {
+        checkSender(message, box.id);
+        this.raft.sent(message);
+      },
+      snapshotSent: () => {
+        this.stats.snapshotsSent++;
+      },
+      snapshotTaken: () => {
+        this.stats.snapshotsInstalled++;
+      },
       onTheWire: this.planted.message ?? ((message) => message),
     });
     const logger = this.logger(process);
     const replica = new Replica({
-      config: box.config, storage, transport, clock: process.clock, random, logger,
+      config: box.config,
+      storage,
+      transport,
+      clock: process.clock,
+      random,
+      logger,
       raft: { tailBytesMax: this.plan.tailBytes, appendBytesMax: 16_000, inflightCountMax: 8 },
       onFatal: (error) => this.#fatal(box, process, error),
     });
@@ -247,7 +323,13 @@ export class World {
     await replica.start();
     box.replica = replica;
     const handlers = createHandlers({
-      replica, config: box.config, call: this.callPort(process, box.endpoint), clock: process.clock, random, logger, version: 'sim',
+      replica,
+      config: box.config,
+      call: this.callPort(process, box.endpoint),
+      clock: process.clock,
+      random,
+      logger,
+      version: 'sim',
     });
     box.server.handlers = this.planted.handlers?.(handlers, box) ?? handlers;
   }
@@ -257,8 +339,14 @@ export class World {
     if (!process.alive) return;
     this.note(`${box.endpoint} stops itself: ${error.message}`);
     const cause = error instanceof StorageError ? error : error.cause;
-    if (error instanceof SimFailure) return this.scheduler.breakWith(error);
-    if (!(cause instanceof StorageError && cause.code === 'storageWriteFailed')) return this.scheduler.breakWith(new SimFailure('fatal', `${box.endpoint} stopped itself: ${error.stack}`, { cause: error }));
+    if (error instanceof SimFailure) {
+      this.scheduler.breakWith(error);
+      return;
+    }
+    if (!(cause instanceof StorageError && cause.code === 'storageWriteFailed')) {
+      this.scheduler.breakWith(new SimFailure('fatal', `${box.endpoint} stopped itself: ${error.stack}`, { cause: error }));
+      return;
+    }
     this.stats.fatals++;
     // What its code still does in this turn of microtasks belongs to the process; then it is gone.
     process.at(0, 'exit', () => {
@@ -283,12 +371,16 @@ export class World {
     this.note(`${box.endpoint} is stopped`);
     this.stats.cleanStops++;
     process.at(0, 'SIGTERM', () => {
-      replica.stop().then(() => {
-        if (!process.alive) return;
-        box.disk.crash();
-        this.#gone(box, process);
-        then();
-      }, (error: unknown) => this.scheduler.breakWith(new SimFailure('stop', `${box.endpoint} does not stop cleanly: ${error instanceof Error ? error.stack : String(error)}`)));
+      replica.stop().then(
+        () => {
+          if (!process.alive) return;
+          box.disk.crash();
+          this.#gone(box, process);
+          then();
+        },
+        (error: unknown) =>
+          this.scheduler.breakWith(new SimFailure('stop', `${box.endpoint} does not stop cleanly: ${error instanceof Error ? error.stack : String(error)}`)),
+      );
     });
   }
 
@@ -312,7 +404,14 @@ export class World {
 
   observe(box: ManagerBox, replica: Replica): void {
     const status = replica.status();
-    this.raft.observe(box.id, { role: status.role, term: status.term, commit: status.commit, lastIndex: status.lastIndex, applied: status.applied, revision: replica.state.revision });
+    this.raft.observe(box.id, {
+      role: status.role,
+      term: status.term,
+      commit: status.commit,
+      lastIndex: status.lastIndex,
+      applied: status.applied,
+      revision: replica.state.revision,
+    });
   }
 
   /** Equal revision, equal state. */
@@ -322,7 +421,8 @@ export class World {
     if (expected === undefined || revision === 0) return;
     this.stats.stateDigests++;
     const own = digestOfState(replica.state);
-    if (own !== expected.live) fail('replicas agree', `${box.endpoint} at revision ${revision} has state ${own}; the committed log gives ${expected.live}: ${this.difference(replica)}`);
+    if (own !== expected.live)
+      fail('replicas agree', `${box.endpoint} at revision ${revision} has state ${own}; the committed log gives ${expected.live}: ${this.difference(replica)}`);
   }
 
   /** What is on disk is the state at its applied index, finished tasks included. */
@@ -333,7 +433,8 @@ export class World {
     const digest = new RecordDigest();
     for await (const [key, value] of storage.scanState({ gte: '\u0000', lt: '~', limit: 0x7fff_ffff, reverse: false })) digest.add(key, value);
     this.stats.diskDigests++;
-    if (digest.text !== expected.all) fail('disk', `${box.endpoint} ${when} holds the state ${digest.text} at applied index ${applied}; the committed log gives ${expected.all}`);
+    if (digest.text !== expected.all)
+      fail('disk', `${box.endpoint} ${when} holds the state ${digest.text} at applied index ${applied}; the committed log gives ${expected.all}`);
   }
 
   /** For people: where a manager's state differs from the oracle's (which may have gone on). */
@@ -342,7 +443,8 @@ export class World {
     for (const [id, task] of this.oracle.state.tasks) {
       const own = replica.state.tasks.get(id);
       if (own === undefined) return `${id} is missing`;
-      if (own.state !== task.state || own.epoch !== task.epoch || own.revision !== task.revision) return `${id} is ${own.state} epoch ${own.epoch} revision ${own.revision}, not ${task.state} ${task.epoch} ${task.revision}`;
+      if (own.state !== task.state || own.epoch !== task.epoch || own.revision !== task.revision)
+        return `${id} is ${own.state} epoch ${own.epoch} revision ${own.revision}, not ${task.state} ${task.epoch} ${task.revision}`;
     }
     for (const id of replica.state.tasks.keys()) if (!this.oracle.state.tasks.has(id)) return `${id} is too much`;
     for (const [id, node] of this.oracle.state.nodes) if (replica.state.nodes.get(id)?.revision !== node.revision) return `node ${id} differs`;
@@ -370,48 +472,5 @@ export class World {
     }
     for (const worker of this.workers) worker.start();
     this.healthySinceMs = this.scheduler.nowMs;
-  }
-
-  /** After the heal, in virtual time. */
-  async settle(): Promise<void> {
-    const healed = this.scheduler.nowMs;
-    await this.#until('liveness', ELECTION_LIMIT_MS, () => this.leader?.replica?.leadershipConfirmed === true, () => `no leader ${ELECTION_LIMIT_MS} ms after the heal`);
-    await this.scheduler.sleep(Math.max(0, healed + this.graceMs + 2000 - this.scheduler.nowMs));
-    for (const client of this.clients) client.stopped = true;
-    for (const node of [...this.oracle.state.nodes.values()]) if (node.draining) await this.#admin((client) => client.undrain(node.id), ['nodeNotFound']);
-    await this.#until('liveness', 60_000, () => this.clients.every((client) => client.underWay.size === 0), () => `operations that never end: ${this.clients.flatMap((client) => [...client.underWay.values()].map((operation) => operation.what)).join('; ')}`);
-    await this.#until('liveness', 240_000, () => this.oracle.state.tasks.size === 0, () => `tasks that never end: ${[...this.oracle.state.tasks.values()].slice(0, 5).map((task) => `${task.spec.id} ${task.state} attempt ${task.attempt}/${task.spec.attemptsMax} epoch ${task.epoch} on ${task.nodeId} (${JSON.stringify(task.spec.run)}, ${JSON.stringify(task.spec.resources)}, ${JSON.stringify(task.spec.constraints)})`).join('; ')}; nodes: ${[...this.oracle.state.nodes.values()].map((node) => `${node.id} ${node.state} ${JSON.stringify(node.used)}`).join(', ')}`);
-    await this.#until('liveness', 30_000, () => this.runs.running.length === 0, () => `runs that nobody stops: ${this.runs.running.map((run) => `${run.taskId} epoch ${run.epoch} on ${run.nodeId}`).join('; ')}`);
-    await this.#until('liveness', 30_000, () => this.#converged(), () => `managers that do not come to the same revision: ${this.managers.map((box) => `${box.endpoint} ${box.replica?.state.revision}`).join(', ')}; committed ${this.raft.committed.length}`);
-    for (const box of this.managers) this.checkState(box, box.replica as Replica);
-    for (const account of this.oracle.ledger.accounts.values()) if (account.final === null) fail('acknowledged is never lost', `${account.id} is ${account.state} in the ledger, and not in the state`);
-    // The disks, as a restart of everything finds them.
-    for (const box of this.managers) this.crashManager(box);
-    for (const box of this.managers) this.startManager(box);
-    await this.#until('liveness', ELECTION_LIMIT_MS, () => this.leader?.replica?.leadershipConfirmed === true, () => 'no leader after the last restart');
-    await this.#until('liveness', 30_000, () => this.#converged(), () => 'managers that do not agree after the last restart');
-    for (const box of this.managers) this.checkState(box, box.replica as Replica);
-  }
-
-  #converged(): boolean {
-    const revision = this.oracle.state.revision;
-    return this.managers.every((box) => box.replica !== null && box.replica.state.revision === revision);
-  }
-
-  async #admin(call: (client: QuorateClient) => Promise<unknown>, allowed: readonly string[]): Promise<void> {
-    const { client } = this.clients[0] as Workload;
-    try {
-      await call(client);
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && allowed.includes(String(error.code)))) fail('liveness', `an operator's call fails in a healthy cluster: ${String(error)}`);
-    }
-  }
-
-  async #until(checker: string, limitMs: number, done: () => boolean, complaint: () => string): Promise<void> {
-    const untilMs = this.scheduler.nowMs + limitMs;
-    while (!done()) {
-      if (this.scheduler.nowMs >= untilMs) fail(checker, complaint());
-      await this.scheduler.sleep(50);
-    }
   }
 }

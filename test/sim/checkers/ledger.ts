@@ -2,7 +2,11 @@ import type { Block, Command, Outcome, ReportItem } from '../../../src/cluster/c
 import { FINISHED, type Task } from '../../../src/cluster/model.js';
 import { fail } from '../failure.js';
 
-interface End { readonly state: string; readonly result: string; readonly nodeId: string | null }
+interface End {
+  readonly state: string;
+  readonly result: string;
+  readonly nodeId: string | null;
+}
 
 /** One task as the log tells it, kept without any of apply's code. */
 export interface Account {
@@ -23,12 +27,40 @@ export interface Account {
   forgottenAt: number | null;
 }
 
-export interface LedgerStats { submitted: number; existing: number; conflicts: number; assigned: number; completions: number; superseded: number; unknown: number; repeatedEnds: number; losses: number; forgotten: number; cancels: number; timeouts: number; blocks: number }
+export interface LedgerStats {
+  submitted: number;
+  existing: number;
+  conflicts: number;
+  assigned: number;
+  completions: number;
+  superseded: number;
+  unknown: number;
+  repeatedEnds: number;
+  losses: number;
+  forgotten: number;
+  cancels: number;
+  timeouts: number;
+  blocks: number;
+}
 
 /** Second book-keeping of every task promise, fed with committed blocks, their outcomes, and the records that changed. */
 export class Ledger {
   readonly accounts = new Map<string, Account>();
-  readonly stats: LedgerStats = { submitted: 0, existing: 0, conflicts: 0, assigned: 0, completions: 0, superseded: 0, unknown: 0, repeatedEnds: 0, losses: 0, forgotten: 0, cancels: 0, timeouts: 0, blocks: 0 };
+  readonly stats: LedgerStats = {
+    submitted: 0,
+    existing: 0,
+    conflicts: 0,
+    assigned: 0,
+    completions: 0,
+    superseded: 0,
+    unknown: 0,
+    repeatedEnds: 0,
+    losses: 0,
+    forgotten: 0,
+    cancels: 0,
+    timeouts: 0,
+    blocks: 0,
+  };
   readonly #open = new Set<Account>();
   readonly #incarnations = new Map<string, string>();
   #epoch = 0;
@@ -46,7 +78,10 @@ export class Ledger {
 
   #command(command: Command, outcome: Outcome, index: number): void {
     switch (command.type) {
-      case 'submit': return this.#submit(command, outcome, index);
+      case 'submit': {
+        this.#submit(command, outcome, index);
+        return;
+      }
       case 'assign': {
         if (outcome.code !== 'assigned') return;
         for (let at = 0; at < command.pairs.length; at++) {
@@ -56,7 +91,7 @@ export class Ledger {
           if (epoch <= this.#epoch) fail('epochs only grow', `block ${index} gives epoch ${epoch} to ${pair.taskId}; ${this.#epoch} was given before`);
           this.#epoch = epoch;
           const account = this.accounts.get(pair.taskId);
-          if (account === undefined) return fail('assignment', `block ${index} assigns ${pair.taskId}, which was never submitted`);
+          if (account === undefined) fail('assignment', `block ${index} assigns ${pair.taskId}, which was never submitted`);
           if (FINISHED.has(account.state)) fail('one completion', `block ${index} assigns ${pair.taskId}, which is ${account.state}`);
           if (account.open) fail('assignment', `block ${index} assigns ${pair.taskId} while epoch ${account.epoch} of it is open`);
           this.stats.assigned++;
@@ -70,7 +105,8 @@ export class Ledger {
       }
       case 'report': {
         if (outcome.code !== 'reported') return;
-        if (outcome.verdicts.length !== command.items.length) fail('apply', `block ${index}: ${command.items.length} reports, ${outcome.verdicts.length} verdicts`);
+        if (outcome.verdicts.length !== command.items.length)
+          fail('apply', `block ${index}: ${command.items.length} reports, ${outcome.verdicts.length} verdicts`);
         for (let at = 0; at < command.items.length; at++) this.#report(command.items[at] as ReportItem, outcome.verdicts[at] as string, command.nodeId, index);
         return;
       }
@@ -81,7 +117,8 @@ export class Ledger {
         const keep = new Set(outcome.keep.map((held) => `${held.taskId} ${held.epoch}`));
         for (const held of outcome.keep) {
           const account = this.accounts.get(held.taskId);
-          if (account === undefined || account.epoch !== held.epoch || !account.open || account.nodeId !== command.nodeId) fail('stale report', `block ${index} lets ${command.nodeId} keep epoch ${held.epoch} of ${held.taskId}, which is not its current attempt`);
+          if (account === undefined || account.epoch !== held.epoch || !account.open || account.nodeId !== command.nodeId)
+            fail('stale report', `block ${index} lets ${command.nodeId} keep epoch ${held.epoch} of ${held.taskId}, which is not its current attempt`);
         }
         // What is still on its way to the same worker is not lost by a registration that does not have it yet.
         const same = this.#incarnations.get(command.nodeId) === command.incarnation;
@@ -89,10 +126,13 @@ export class Ledger {
         this.#close((account) => account.nodeId === command.nodeId && !keep.has(`${account.id} ${account.epoch}`) && !(same && account.state === 'assigned'));
         return;
       }
-      case 'loseNode': case 'removeNode':
+      case 'loseNode':
+      case 'removeNode':
         if (outcome.code === 'ok') this.#close((account) => account.nodeId === command.nodeId);
         return;
-      case 'cancel': if (outcome.code === 'ok') this.stats.cancels++; return;
+      case 'cancel':
+        if (outcome.code === 'ok') this.stats.cancels++;
+        return;
       case 'timeoutAttempt':
         if (outcome.code !== 'ok') return;
         this.stats.timeouts++;
@@ -119,7 +159,19 @@ export class Ledger {
     if (outcome.code === 'submitted') {
       if (alive) fail('idempotent submit', `block ${index} takes ${id} a second time; revision ${known.submittedRevision} has it`);
       this.stats.submitted++;
-      this.accounts.set(id, { id, spec, submittedRevision: index, state: 'pending', epoch: 0, attempt: 0, nodeId: null, open: false, ends: new Map(), final: null, forgottenAt: null });
+      this.accounts.set(id, {
+        id,
+        spec,
+        submittedRevision: index,
+        state: 'pending',
+        epoch: 0,
+        attempt: 0,
+        nodeId: null,
+        open: false,
+        ends: new Map(),
+        final: null,
+        forgottenAt: null,
+      });
     } else if (outcome.code === 'existing') {
       this.stats.existing++;
       if (!alive) fail('idempotent submit', `block ${index} says that ${id} exists, which it does not`);
@@ -132,19 +184,31 @@ export class Ledger {
   }
 
   #report(item: ReportItem, verdict: string, nodeId: string, index: number): void {
-    if (verdict === 'superseded') { this.stats.superseded++; return; }
-    if (verdict === 'unknown') { this.stats.unknown++; return; }
+    if (verdict === 'superseded') {
+      this.stats.superseded++;
+      return;
+    }
+    if (verdict === 'unknown') {
+      this.stats.unknown++;
+      return;
+    }
     const account = this.accounts.get(item.taskId);
-    if (account === undefined) return fail('reports', `block ${index} accepts a report on ${item.taskId}, which was never submitted`);
+    if (account === undefined) fail('reports', `block ${index} accepts a report on ${item.taskId}, which was never submitted`);
     const before = account.ends.get(item.epoch);
     if (before !== undefined) {
       // The same word once more, because its answer was lost: it may be confirmed, but not another one, and nothing follows from it.
-      if (before.state !== item.state || before.nodeId !== nodeId) fail('one completion', `block ${index} accepts ${item.state} of ${item.taskId} from ${nodeId} under epoch ${item.epoch}, which ended ${before.state} on ${before.nodeId}`);
+      if (before.state !== item.state || before.nodeId !== nodeId)
+        fail(
+          'one completion',
+          `block ${index} accepts ${item.state} of ${item.taskId} from ${nodeId} under epoch ${item.epoch}, which ended ${before.state} on ${before.nodeId}`,
+        );
       this.stats.repeatedEnds++;
       return;
     }
-    if (account.epoch !== item.epoch) fail('stale report', `block ${index} accepts ${item.state} of ${item.taskId} under epoch ${item.epoch}; ${account.epoch} is the current one`);
-    if (account.nodeId !== nodeId) fail('stale report', `block ${index} accepts ${item.state} of ${item.taskId} from ${nodeId}; it was given to ${account.nodeId}`);
+    if (account.epoch !== item.epoch)
+      fail('stale report', `block ${index} accepts ${item.state} of ${item.taskId} under epoch ${item.epoch}; ${account.epoch} is the current one`);
+    if (account.nodeId !== nodeId)
+      fail('stale report', `block ${index} accepts ${item.state} of ${item.taskId} from ${nodeId}; it was given to ${account.nodeId}`);
     if (!account.open) fail('stale report', `block ${index} accepts ${item.state} of ${item.taskId} under epoch ${item.epoch}, which is over`);
     if (item.state === 'running') {
       if (account.state === 'assigned') account.state = 'running';
@@ -163,7 +227,7 @@ export class Ledger {
   /** Every task whose record changed with block `index`, as apply left it. Null: it is gone. */
   record(id: string, task: Task | null, index: number): void {
     const account = this.accounts.get(id);
-    if (account === undefined) return fail('records', `block ${index} leaves a record of ${id}, which was never submitted`);
+    if (account === undefined) fail('records', `block ${index} leaves a record of ${id}, which was never submitted`);
     if (task === null) {
       if (account.forgottenAt !== null) return;
       if (account.final === null) fail('acknowledged is never lost', `block ${index} drops ${id}, which is ${account.state}`);
@@ -183,8 +247,10 @@ export class Ledger {
     if (task.attempt > task.spec.attemptsMax) fail('records', `block ${index} gives ${id} attempt ${task.attempt} of ${task.spec.attemptsMax}`);
     const held = task.state === 'assigned' || task.state === 'running';
     if (held && !account.open) fail('records', `block ${index} leaves ${id} ${task.state} under epoch ${task.epoch}, which is over`);
-    if (!held && account.open) fail('records', `block ${index} takes ${id} from ${account.state} to ${task.state}, though nothing ended epoch ${account.epoch}`);
-    if (task.state === 'assigned' && account.state === 'running') fail('records', `block ${index} takes ${id} back from running to assigned within epoch ${task.epoch}`);
+    if (!held && account.open)
+      fail('records', `block ${index} takes ${id} from ${account.state} to ${task.state}, though nothing ended epoch ${account.epoch}`);
+    if (task.state === 'assigned' && account.state === 'running')
+      fail('records', `block ${index} takes ${id} back from running to assigned within epoch ${task.epoch}`);
     if (task.state === 'succeeded') {
       const end = account.ends.get(task.epoch);
       if (end?.state !== 'succeeded') fail('one completion', `block ${index} finishes ${id} as succeeded under epoch ${task.epoch} without an accepted report`);

@@ -43,7 +43,9 @@ export class RaftChecker {
   readonly #quorum: number;
   #lastLeader = 0;
 
-  constructor(size: number) { this.#quorum = Math.floor(size / 2) + 1; }
+  constructor(size: number) {
+    this.#quorum = Math.floor(size / 2) + 1;
+  }
 
   member(id: number, disk: DiskRecord): void {
     this.#members.set(id, { id, disk, boot: 0, term: 0, commit: 0, applied: 0, revision: 0, ledTerm: 0 });
@@ -65,7 +67,7 @@ export class RaftChecker {
     const disk = member.disk;
     // Order by order on a copy: a later order of the same batch may cut what an earlier one appended.
     const view = disk.issued?.clone();
-    if (view === undefined) return fail('storage port', `manager ${id} writes before its disk is open`);
+    if (view === undefined) fail('storage port', `manager ${id} writes before its disk is open`);
     for (const order of batch.orders) {
       const next = order.hardState;
       const { term, vote } = view.hardState;
@@ -76,26 +78,40 @@ export class RaftChecker {
       if (order.snapshot !== null) {
         const known = this.committed[order.snapshot.index - 1];
         if (known === undefined) fail('snapshot', `manager ${id} installs a snapshot at ${order.snapshot.index}, which is not committed`);
-        else if (known.term !== order.snapshot.term) fail('snapshot', `manager ${id} installs a snapshot of term ${order.snapshot.term} at ${order.snapshot.index}, where term ${known.term} was committed`);
+        else if (known.term !== order.snapshot.term)
+          fail(
+            'snapshot',
+            `manager ${id} installs a snapshot of term ${order.snapshot.term} at ${order.snapshot.index}, where term ${known.term} was committed`,
+          );
       }
       if (order.truncateFrom !== null && order.truncateFrom <= view.lastIndex) {
         this.stats.truncations++;
         // Its own commit may be ahead of this order: what is cut must not be what was decided.
-        if (order.truncateFrom <= member.applied) fail('state machine safety', `manager ${id} cuts its log from ${order.truncateFrom}, but applied up to ${member.applied}`);
+        if (order.truncateFrom <= member.applied)
+          fail('state machine safety', `manager ${id} cuts its log from ${order.truncateFrom}, but applied up to ${member.applied}`);
         const decided = this.committed[order.truncateFrom - 1];
-        if (decided !== undefined && view.holds(decided)) fail('leader completeness', `manager ${id} cuts its log from ${order.truncateFrom}, where it holds what was committed`);
+        if (decided !== undefined && view.holds(decided))
+          fail('leader completeness', `manager ${id} cuts its log from ${order.truncateFrom}, where it holds what was committed`);
       }
       view.put({ orders: [{ ...order, entries: [] }], state: [], applied: null, compact: null });
       for (const entry of order.entries) {
         const mark = markOf(entry);
-        if (mark.term > view.hardState.term) fail('term', `manager ${id} writes entry ${mark.index} of term ${mark.term} while its durable term is ${view.hardState.term}`);
+        if (mark.term > view.hardState.term)
+          fail('term', `manager ${id} writes entry ${mark.index} of term ${mark.term} while its durable term is ${view.hardState.term}`);
         const before = view.lastTerm;
         const key = `${mark.index}:${mark.term}`;
         const seen = this.#entries.get(key);
         if (seen === undefined) this.#entries.set(key, { hash: mark.hash, before });
-        else if (seen.hash !== mark.hash) fail('log matching', `two different entries at index ${mark.index} of term ${mark.term}; the second on manager ${id}`);
-        else if (seen.before !== before) fail('log matching', `entry ${mark.index} of term ${mark.term} follows term ${before} on manager ${id}, and term ${seen.before} elsewhere`);
-        view.put({ orders: [{ seq: order.seq, hardState: null, truncateFrom: null, entries: [entry], snapshot: null }], state: [], applied: null, compact: null });
+        else if (seen.hash !== mark.hash)
+          fail('log matching', `two different entries at index ${mark.index} of term ${mark.term}; the second on manager ${id}`);
+        else if (seen.before !== before)
+          fail('log matching', `entry ${mark.index} of term ${mark.term} follows term ${before} on manager ${id}, and term ${seen.before} elsewhere`);
+        view.put({
+          orders: [{ seq: order.seq, hardState: null, truncateFrom: null, entries: [entry], snapshot: null }],
+          state: [],
+          applied: null,
+          compact: null,
+        });
       }
     }
   }
@@ -104,19 +120,24 @@ export class RaftChecker {
   sent(message: Message): void {
     const member = this.#member(message.from);
     const disk = member.disk.durable;
-    if (disk === null) return fail('durability', `manager ${message.from} speaks before its disk is open`);
+    if (disk === null) fail('durability', `manager ${message.from} speaks before its disk is open`);
     const { term, vote } = disk.hardState;
     switch (message.type) {
       case 'voteResponse':
-        if (message.granted && (term !== message.term || vote !== message.to)) fail('durability', `manager ${message.from} gives ${message.to} its vote in term ${message.term}; its disk holds term ${term}, vote ${vote}`);
+        if (message.granted && (term !== message.term || vote !== message.to))
+          fail('durability', `manager ${message.from} gives ${message.to} its vote in term ${message.term}; its disk holds term ${term}, vote ${vote}`);
         break;
       case 'appendResponse':
         if (!message.accepted) break;
-        if (message.matchIndex > disk.lastIndex) fail('durability', `manager ${message.from} acknowledges entry ${message.matchIndex}; its disk ends at ${disk.lastIndex}`);
+        if (message.matchIndex > disk.lastIndex)
+          fail('durability', `manager ${message.from} acknowledges entry ${message.matchIndex}; its disk ends at ${disk.lastIndex}`);
         if (term !== message.term) fail('durability', `manager ${message.from} acknowledges entries in term ${message.term}; its disk holds term ${term}`);
         break;
-      case 'appendRequest': case 'heartbeat': case 'installSnapshot':
-        if (term !== message.term || vote !== message.from) fail('durability', `manager ${message.from} leads term ${message.term}; its disk holds term ${term}, vote ${vote}`);
+      case 'appendRequest':
+      case 'heartbeat':
+      case 'installSnapshot':
+        if (term !== message.term || vote !== message.from)
+          fail('durability', `manager ${message.from} leads term ${message.term}; its disk holds term ${term}, vote ${vote}`);
         break;
       default:
     }
@@ -138,7 +159,8 @@ export class RaftChecker {
 
   #leads(member: Member, now: Observed): void {
     const before = this.#leaders.get(now.term);
-    if (before !== undefined) fail('election safety', `managers ${before.id} (boot ${before.boot}) and ${member.id} (boot ${member.boot}) both lead term ${now.term}`);
+    if (before !== undefined)
+      fail('election safety', `managers ${before.id} (boot ${before.boot}) and ${member.id} (boot ${member.boot}) both lead term ${now.term}`);
     this.#leaders.set(now.term, { id: member.id, boot: member.boot });
     member.ledTerm = now.term;
     this.stats.elections++;
@@ -148,7 +170,11 @@ export class RaftChecker {
     // Of higher terms only: one that was asleep may win an old term when a newer one has long gone on.
     let promised = this.committed.length;
     while (promised > 0 && (this.#committedIn[promised - 1] as number) >= now.term) promised--;
-    if (now.lastIndex < promised) fail('leader completeness', `manager ${member.id} leads term ${now.term} with a log that ends at ${now.lastIndex}; up to ${promised} was committed in earlier terms`);
+    if (now.lastIndex < promised)
+      fail(
+        'leader completeness',
+        `manager ${member.id} leads term ${now.term} with a log that ends at ${now.lastIndex}; up to ${promised} was committed in earlier terms`,
+      );
     if (disk !== null) this.#agrees(member, disk.base.index + 1, Math.min(promised, disk.lastIndex), 'leader completeness');
   }
 
@@ -180,7 +206,11 @@ export class RaftChecker {
       const own = member.disk.durable?.at(index);
       const decided = this.committed[index - 1];
       if (own === undefined || decided === undefined) continue;
-      if (own.term !== decided.term || own.hash !== decided.hash) fail(checker, `manager ${member.id} has term ${own.term} at index ${index}, where term ${decided.term} was committed${own.term === decided.term ? ' with other content' : ''}`);
+      if (own.term !== decided.term || own.hash !== decided.hash)
+        fail(
+          checker,
+          `manager ${member.id} has term ${own.term} at index ${index}, where term ${decided.term} was committed${own.term === decided.term ? ' with other content' : ''}`,
+        );
     }
   }
 
@@ -196,12 +226,14 @@ export class RaftChecker {
   }
 
   #describe(index: number): string {
-    return [...this.#members.values()].map((member) => {
-      const disk = member.disk.durable;
-      if (disk === null) return `${member.id}: no disk`;
-      const own = disk.at(index);
-      return `${member.id}: base ${disk.base.index}, last ${disk.lastIndex}, ${own === undefined ? 'not there' : `term ${own.term}`}`;
-    }).join('; ');
+    return [...this.#members.values()]
+      .map((member) => {
+        const disk = member.disk.durable;
+        if (disk === null) return `${member.id}: no disk`;
+        const own = disk.at(index);
+        return `${member.id}: base ${disk.base.index}, last ${disk.lastIndex}, ${own === undefined ? 'not there' : `term ${own.term}`}`;
+      })
+      .join('; ');
   }
 
   #member(id: number): Member {

@@ -4,7 +4,11 @@ import { hashText } from '../random.js';
 import { canonical } from './ledger.js';
 
 /** One value that a task had: from `revision` on. hash null: there was no such task from then on. */
-interface Version { readonly revision: number; readonly hash: number | null; readonly state: string }
+interface Version {
+  readonly revision: number;
+  readonly hash: number | null;
+  readonly state: string;
+}
 
 /**
  * Linearizable reads, per task: what a read saw must be a value that the task had at some moment between the read's start and its end.
@@ -40,14 +44,23 @@ export class ReadChecker {
       this.stats.notFound++;
       if (newest === null || newest.hash === null) return;
       if (versions.some((version) => version.hash === null && version.revision > committedAtStart && version.revision <= committedAtEnd)) return;
-      fail('linearizable reads', `${who} was told that there is no ${id}; it was ${newest.state} at revision ${newest.revision}, committed ${committedAtStart} when the read began`);
+      fail(
+        'linearizable reads',
+        `${who} was told that there is no ${id}; it was ${newest.state} at revision ${newest.revision}, committed ${committedAtStart} when the read began`,
+      );
     } else {
       if (view.revision > committedAtEnd) fail('linearizable reads', `${who} saw ${id} at revision ${view.revision}; committed was ${committedAtEnd}`);
       const hash = hashOf(view);
       const seen = versions.find((version) => version.revision === view.revision);
-      if (seen === undefined || seen.hash === null) return fail('linearizable reads', `${who} saw ${id} ${view.state} at revision ${view.revision}, where it did not change: ${JSON.stringify(versions)}`);
-      if (seen.hash !== hash) fail('linearizable reads', `${who} saw another ${id} at revision ${view.revision} than the log gives: ${JSON.stringify(view).slice(0, 600)}`);
-      if (newest !== null && newest.revision > seen.revision) fail('linearizable reads', `${who} saw ${id} ${view.state} as of ${seen.revision}; it was ${newest.state} at ${newest.revision}, committed ${committedAtStart} when the read began`);
+      if (seen === undefined || seen.hash === null)
+        fail('linearizable reads', `${who} saw ${id} ${view.state} at revision ${view.revision}, where it did not change: ${JSON.stringify(versions)}`);
+      if (seen.hash !== hash)
+        fail('linearizable reads', `${who} saw another ${id} at revision ${view.revision} than the log gives: ${JSON.stringify(view).slice(0, 600)}`);
+      if (newest !== null && newest.revision > seen.revision)
+        fail(
+          'linearizable reads',
+          `${who} saw ${id} ${view.state} as of ${seen.revision}; it was ${newest.state} at ${newest.revision}, committed ${committedAtStart} when the read began`,
+        );
     }
   }
 
@@ -55,14 +68,19 @@ export class ReadChecker {
   sawAt(view: TaskView, revision: number, who: string): void {
     let newest: Version | null = null;
     for (const version of this.#versions.get(view.id) ?? []) if (version.revision <= revision) newest = version;
-    if (newest === null || newest.hash !== hashOf(view)) fail('linearizable reads', `${who} saw ${view.id} ${view.state} of ${view.revision} in a list of revision ${revision}; it was ${newest === null ? 'not there' : `${newest.state} of ${newest.revision}`}`);
+    if (newest === null || newest.hash !== hashOf(view))
+      fail(
+        'linearizable reads',
+        `${who} saw ${view.id} ${view.state} of ${view.revision} in a list of revision ${revision}; it was ${newest === null ? 'not there' : `${newest.state} of ${newest.revision}`}`,
+      );
   }
 
   /** A stale read: any value it ever had, and (on one connection to one manager) nothing else is promised. */
   sawStale(id: string, view: TaskView | null, committedAtEnd: number, who: string): void {
     if (view === null) return;
     const seen = (this.#versions.get(id) ?? []).find((version) => version.revision === view.revision);
-    if (view.revision > committedAtEnd || seen === undefined || seen.hash !== hashOf(view)) fail('stale reads', `${who} saw ${id} ${view.state} at revision ${view.revision}, which never was`);
+    if (view.revision > committedAtEnd || seen === undefined || seen.hash !== hashOf(view))
+      fail('stale reads', `${who} saw ${id} ${view.state} at revision ${view.revision}, which never was`);
   }
 }
 

@@ -16,6 +16,7 @@ import type { ManagerConfig } from './config.js';
 import { measureJson } from './json-size.js';
 import type { Leadership } from './leadership.js';
 import { pageOfTasks, taskFilter } from './list-tasks.js';
+import { stoppingError } from './refusals.js';
 import type { Replica } from './replica.js';
 import { DEPTH_MAX, submitMany, submitOne } from './submit.js';
 import { TaskIds } from './task-ids.js';
@@ -51,8 +52,7 @@ export function createHandlers(options: HandlersOptions): Handlers {
 
   /** The leadership, or why not: a new leader has it a round trip after its election. */
   const leadership = (): Leadership => {
-    if (replica.leadership === null)
-      throw replica.isStopping ? new QuorateError('shuttingDown', 'this manager is shutting down; ask another one') : replica.noLeader();
+    if (replica.leadership === null) throw replica.isStopping ? stoppingError() : replica.noLeader();
     return replica.leadership;
   };
 
@@ -198,7 +198,7 @@ export function createHandlers(options: HandlersOptions): Handlers {
     }),
 
     watchAssignments: async ({ params, query }, context) => {
-      if (!replica.isLeader) throw replica.isStopping ? new QuorateError('shuttingDown', 'this manager is shutting down; ask another one') : replica.noLeader();
+      if (!replica.isLeader) throw replica.isStopping ? stoppingError() : replica.noLeader();
       if (!replica.leadershipConfirmed) await replica.read();
       const leading = leadership();
       if (leading.watches.size >= config.limits.watchersMax)

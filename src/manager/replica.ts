@@ -1,23 +1,25 @@
-import type { Effects, WriteOrder } from '../../raft/effects.js';
+import type { Effects } from '../../raft/effects.js';
 import type { Entry, SnapshotMeta } from '../../raft/entry.js';
 import type { Event, Outcome as RaftOutcome } from '../../raft/event.js';
 import { NO_SERVER, type ServerId, type WriteSeq } from '../../raft/ids.js';
-import type { InstallSnapshot, Message } from '../../raft/message.js';
+import type { InstallSnapshot } from '../../raft/message.js';
 import { DEFAULT_OPTIONS, newEffects, Raft, type RaftOptions, type Status } from '../../raft/index.js';
 import type { Storage } from '../../storage/storage.js';
-import type { Clock } from '../clock.js';
+import { type Clock, sleep } from '../clock.js';
 import { encodeBlock } from '../cluster/codec.js';
 import type { Command, Outcome } from '../cluster/command.js';
 import type { ClusterState, FinishedLookup } from '../cluster/state.js';
 import type { Logger } from '../logger.js';
-import { QuorateError } from '../protocol/errors.js';
+import type { QuorateError } from '../protocol/errors.js';
 import type { Random } from '../random.js';
 import type { ManagerConfig, Member } from './config.js';
 import { FinishedWaiters } from './events.js';
 import { Lane, type StateWrite } from './lane.js';
 import { Leadership, type LeadershipHost } from './leadership.js';
 import { type Placed, Proposals, type ProposalClass } from './proposals.js';
+import { raftInit } from './raft-init.js';
 import { Reads } from './reads.js';
+import { noLeaderError, stoppingError } from './refusals.js';
 import { newCounters, type ReplicaStats, statsOf } from './replica-stats.js';
 import { Snapshots } from './snapshots.js';
 import { StateMachine } from './state-machine.js';
@@ -104,18 +106,7 @@ export class Replica {
       transport,
       logger,
       self: config.serverId,
-      get term() {
-        return replica.core.term;
-      },
-      get commit() {
-        return replica.core.commit;
-      },
-      get alive() {
-        return replica.alive;
-      },
-      get installing() {
-        return replica.machine.replacing !== null;
-      },
+      now: () => ({ alive: this.alive, term: this.core.term, commit: this.core.commit, installing: this.machine.replacing !== null }),
       sent: (to, ok) => {
         this.step({ type: 'snapshotSent', to, ok });
       },
@@ -139,23 +130,12 @@ export class Replica {
     if (this.phase !== 'new') throw new Error('this replica was started before; make a new one');
     const { recovered } = this.storage;
     await this.machine.restore();
-    const seed = this.random.uint32() * 0x20_0000 + (this.random.uint32() >>> 11);
-    this.raft = new Raft(
-      {
-        id: this.config.serverId,
-        hardState: recovered.hardState,
-        snapshot: recovered.base,
-        lastIndex: recovered.lastIndex,
-        lastTerm: recovered.lastTerm,
-        tail: recovered.tail,
-        applied: recovered.applied.index,
-        seed,
-      },
-      this.raftOptions,
-    );
+    this.raft = new Raft(raftInit(recovered, this.random), this.raftOptions);
     this.phase = 'running';
     await this.transport.start({
-      message: (message) => this.message(message),
+      message: (message) => {
+        this.step({ type: 'message', message });
+      },
       unreachable: (server) => {
         this.step({ type: 'unreachable', server });
       },
@@ -232,7 +212,7 @@ export class Replica {
    * noLeader, overloaded and shuttingDown mean that nothing was taken; outcomeUnknown that it may have been.
    */
   propose(commands: readonly Command[], bytes: number, kind: ProposalClass = 'client'): Promise<Outcome[]> {
-    if (this.phase !== 'running') return Promise.reject(this.goneError());
+    if (this.phase !== 'running') return Promise.reject(stoppingError());
     if (!this.core.isLeader) return Promise.reject(this.noLeader());
     const outcome = this.proposals.add(commands, bytes, kind, this.clock.nowMs());
     this.wake();
@@ -241,7 +221,7 @@ export class Replica {
 
   /** Linearizable: when it resolves, the state here holds everything that was committed before the call. */
   read(): Promise<void> {
-    if (this.phase !== 'running') return Promise.reject(this.goneError());
+    if (this.phase !== 'running') return Promise.reject(stoppingError());
     const granted = this.reads.add(this.clock.nowMs());
     this.wake();
     return granted;
@@ -249,7 +229,7 @@ export class Replica {
 
   /** Resolves when everything applied so far is in the persisted records. */
   flush(): Promise<void> {
-    if (this.phase !== 'running') return Promise.reject(this.goneError());
+    if (this.phase !== 'running') return Promise.reject(stoppingError());
     const written = this.machine.writer.wait(this.machine.index);
     this.wake();
     return written;
@@ -262,9 +242,7 @@ export class Replica {
   }
 
   noLeader(): QuorateError {
-    const leader = this.leader;
-    const where = leader === null ? 'no leader is known here; an election takes about a second' : `manager ${leader.serverId} at ${leader.api} leads`;
-    return new QuorateError('noLeader', `this manager does not lead: ${where}; nothing was taken, send it again`, 200);
+    return noLeaderError(this.leader);
   }
 
   private get core(): Raft {
@@ -274,14 +252,6 @@ export class Replica {
 
   private get alive(): boolean {
     return this.phase === 'running' || this.phase === 'stopping';
-  }
-
-  private goneError(): QuorateError {
-    return new QuorateError('shuttingDown', 'this manager is not serving (any more); ask another one');
-  }
-
-  private message(message: Message): void {
-    this.step({ type: 'message', message });
   }
 
   private step(event: Event): RaftOutcome {
@@ -350,7 +320,10 @@ export class Replica {
   }
 
   private carryOut(raft: Raft, effects: Effects): void {
-    for (const order of effects.writes) this.order(order);
+    for (const order of effects.writes) {
+      if (order.snapshot !== null) this.machine.replacing = order.snapshot;
+      this.lane.push(order);
+    }
     // Before the disk is kept busy: the others' disks work meanwhile.
     for (const message of effects.send) this.transport.send(message);
     this.counters.messagesSent += effects.send.length;
@@ -371,11 +344,6 @@ export class Replica {
         (error: unknown) => this.fail(error),
       );
     }
-  }
-
-  private order(order: WriteOrder): void {
-    if (order.snapshot !== null) this.machine.replacing = order.snapshot;
-    this.lane.push(order);
   }
 
   private apply(raft: Raft, entries: readonly Entry[]): void {
@@ -413,8 +381,6 @@ export class Replica {
     if (!raft.isLeader && this.proposals.queued > 0) this.proposals.refuseQueued(this.noLeader());
   }
 
-  // --- the lane ---
-
   private written(seq: WriteSeq | null, snapshot: SnapshotMeta | null, state: StateWrite | null, compacted: SnapshotMeta | null): void {
     if (seq !== null) this.step({ type: 'persisted', seq });
     if (state !== null) this.machine.writer.written(state);
@@ -428,8 +394,6 @@ export class Replica {
     if (this.raft !== null && this.alive) this.raft.step({ type: 'writeFailed' });
     this.fail(error);
   }
-
-  // --- snapshots ---
 
   /** A staged state is complete: the core decides. True: it ordered the flip. */
   private install(message: InstallSnapshot): boolean {
@@ -461,8 +425,6 @@ export class Replica {
     );
   }
 
-  // --- time ---
-
   private tick(ticks: number, nowMs: number, stalledMs: number): void {
     if (!this.alive) return;
     if (stalledMs > 0) {
@@ -482,16 +444,14 @@ export class Replica {
     this.wake();
   }
 
-  // --- the end ---
-
   private async shutDown(): Promise<void> {
     const wasRunning = this.phase === 'running';
     if (wasRunning) {
       this.phase = 'stopping';
       this.leading?.end({ type: 'end', reason: 'shuttingDown', leader: null });
       this.finishedWaiters.wakeAll();
-      this.reads.refuseAll(this.goneError());
-      this.proposals.refuseQueued(this.goneError());
+      this.reads.refuseAll(stoppingError());
+      this.proposals.refuseQueued(stoppingError());
       await this.settle();
       this.leading = null;
     }
@@ -506,26 +466,20 @@ export class Replica {
   /** Gives what is in the log a moment to commit, then writes the state down, so that the next start replays nothing. */
   private async settle(): Promise<void> {
     const untilMs = this.clock.nowMs() + STOP_WAIT_MS;
-    while (this.alive && this.proposals.blocksInFlight > 0 && this.core.isLeader && this.clock.nowMs() < untilMs) await this.pause(5);
+    while (this.alive && this.proposals.blocksInFlight > 0 && this.core.isLeader && this.clock.nowMs() < untilMs) await sleep(this.clock, 5);
     this.machine.writer.hurry();
     while (this.alive && (this.lane.busy || !this.machine.writer.clean) && this.clock.nowMs() < untilMs) {
       this.wake();
       // Time, not microtasks: the turn that makes the lane write needs the event loop.
-      await this.pause(1);
+      await sleep(this.clock, 1);
     }
   }
 
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.clock.after(ms, resolve);
-    });
-  }
-
   private refuseEverything(): void {
-    this.proposals.refuseAll(this.goneError());
-    this.reads.refuseAll(this.goneError());
+    this.proposals.refuseAll(stoppingError());
+    this.reads.refuseAll(stoppingError());
     this.finishedWaiters.wakeAll();
-    this.machine.writer.refuseAll(this.goneError());
+    this.machine.writer.refuseAll(stoppingError());
   }
 
   /** Nothing is emitted after this. */

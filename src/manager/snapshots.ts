@@ -12,12 +12,8 @@ export interface SnapshotHost {
   readonly transport: Transport;
   readonly logger: Logger;
   readonly self: ServerId;
-  readonly term: Term;
-  readonly commit: LogIndex;
-  /** False: this replica has stopped. */
-  readonly alive: boolean;
-  /** A state is being put in place of the one before. */
-  readonly installing: boolean;
+  /** `alive` false: this replica has stopped. `installing`: a state is being put in place of the one before. */
+  now(): { readonly alive: boolean; readonly term: Term; readonly commit: LogIndex; readonly installing: boolean };
   /** The stream to `to` ended. */
   sent(to: ServerId, ok: boolean): void;
   /** Steps the message and carries out what the core orders, at once. True: the core ordered the flip to the staged state. */
@@ -71,7 +67,7 @@ export class Snapshots {
 
   private sendEnded(to: ServerId, ok: boolean, error: unknown): void {
     this.outgoing.delete(to);
-    if (!this.host.alive) return;
+    if (!this.host.now().alive) return;
     if (ok) this.stats.sent += 1;
     else {
       this.stats.sendFailures += 1;
@@ -86,9 +82,10 @@ export class Snapshots {
   /** What a leader streams to us. True: staged durably, and the core was told. */
   async receive(from: ServerId, term: Term, meta: SnapshotMeta, chunks: AsyncIterable<Uint8Array>): Promise<boolean> {
     const { host } = this;
-    if (!host.alive || this.incoming || host.installing || term < host.term) return false;
+    const begun = host.now();
+    if (!begun.alive || this.incoming || begun.installing || term < begun.term) return false;
     const message: InstallSnapshot = { type: 'installSnapshot', from, to: host.self, term, snapshot: meta };
-    if (meta.index <= host.commit) {
+    if (meta.index <= begun.commit) {
       // Nothing new in it: the core answers how far it is.
       host.install(message);
       for await (const _ of chunks) break;
@@ -99,11 +96,12 @@ export class Snapshots {
     try {
       stage = await host.storage.stageSnapshot(meta);
       for await (const chunk of chunks) {
-        if (!host.alive || term < host.term) throw new Error('the leader that sent this state has been replaced, or this manager stops');
+        const { alive, term: newest } = host.now();
+        if (!alive || term < newest) throw new Error('the leader that sent this state has been replaced, or this manager stops');
         await stage.add(chunk);
       }
       await stage.finish();
-      if (!host.alive) return false;
+      if (!host.now().alive) return false;
       this.stats.received += 1;
       if (host.install(message)) {
         stage = null;

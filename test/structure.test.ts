@@ -62,10 +62,12 @@ function withoutComments(text: string): string {
 function readSource(file: string): Source {
   const text = readFileSync(file, 'utf8');
   const bare = withoutComments(text);
-  const imports = [...bare.matchAll(/(?:^|\n)\s*(?:import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)].map((match) => ({
-    from: (match[2] ?? match[3]) as string,
-    typeOnly: match[1] !== undefined,
-  }));
+  const imports = [...bare.matchAll(/(?:^|\n)\s*(?:import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)].map(
+    (match) => ({
+      from: (match[2] ?? match[3]) as string,
+      typeOnly: match[1] !== undefined,
+    }),
+  );
   const code = bare.replace(/'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g, (literal) => (/^['"]node:/.test(literal) ? literal : "''"));
   return { path: relative(root, file), text, code, imports };
 }
@@ -148,7 +150,11 @@ t.test('pure rooms are pure: one seed must replay a whole cluster', async (t) =>
 t.test('time, chance and stderr have one door each in src/', async (t) => {
   const broken: string[] = [];
   const doors: readonly [RegExp, string, readonly string[]][] = [
-    [/\bDate\.now\b|\bperformance\.now\b|\bset(?:Timeout|Interval|Immediate)\(/, 'src/clock.ts', ['src/cli/', 'src/client/http-call.ts', 'src/manager/http.ts', 'src/worker/executors/exec.ts']],
+    [
+      /\bDate\.now\b|\bperformance\.now\b|\bset(?:Timeout|Interval|Immediate)\(/,
+      'src/clock.ts',
+      ['src/cli/', 'src/client/http-call.ts', 'src/manager/http.ts', 'src/worker/executors/exec.ts'],
+    ],
     [/\bMath\.random\b|\brandomBytes\b|\brandomUUID\b/, 'src/random.ts', []],
   ];
   for (const source of sources.filter((each) => each.path.startsWith('src/'))) {
@@ -166,7 +172,8 @@ t.test('a package behind a port has one importer', async (t) => {
   for (const source of sources)
     for (const { from, typeOnly } of source.imports) {
       const only = ONE_IMPORTER[from];
-      if (only !== undefined && only !== source.path && !typeOnly) broken.push(`${source.path} imports ${from}: only ${only} may, so that it can be replaced there`);
+      if (only !== undefined && only !== source.path && !typeOnly)
+        broken.push(`${source.path} imports ${from}: only ${only} may, so that it can be replaced there`);
     }
   t.same(broken, []);
 });
@@ -174,13 +181,32 @@ t.test('a package behind a port has one importer', async (t) => {
 t.test('every file has a reader: what nothing imports is deleted', async (t) => {
   const broken: string[] = [];
   const doors = ['raft/index.ts', 'src/client/index.ts', 'src/worker/index.ts', 'src/cli/main.ts'];
-  const read = new Set(['test', 'bench'].flatMap((folder) => walk(join(root, folder))).map(readSource).concat(sources).flatMap((source) => source.imports.map((each) => target(source, each.from))));
+  const read = new Set(
+    ['test', 'bench']
+      .flatMap((folder) => walk(join(root, folder)))
+      .map(readSource)
+      .concat(sources)
+      .flatMap((source) => source.imports.map((each) => target(source, each.from))),
+  );
   for (const source of sources) if (!read.has(source.path) && !doors.includes(source.path)) broken.push(`${source.path} is imported by nothing`);
   t.same(broken, []);
 });
 
 t.test('every file and folder at the top is one that the user fixed or that belongs there', async (t) => {
-  for (const name of ['package.json', 'tsconfig.json', 'src', 'raft', 'storage', 'bench', 'test', 'Makefile', 'README.md', 'CHANGELOG.md', 'LICENSE', '.ci/run'])
+  for (const name of [
+    'package.json',
+    'tsconfig.json',
+    'src',
+    'raft',
+    'storage',
+    'bench',
+    'test',
+    'Makefile',
+    'README.md',
+    'CHANGELOG.md',
+    'LICENSE',
+    '.ci/run',
+  ])
     t.ok(existsSync(join(root, name)), `${name} is there`);
   for (const folder of ['src', 'raft', 'storage', 'bench', 'test']) t.ok(existsSync(join(root, folder, 'README.md')), `${folder}/README.md is there`);
 });

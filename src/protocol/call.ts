@@ -13,11 +13,21 @@ export type CallResult<Name extends RouteName> =
  * network of the simulation in tests. `address` is a base URL such as http://127.0.0.1:7101. Never rejects.
  */
 export interface CallPort {
-  call<Name extends RouteName>(address: string, route: Name, input: CallInput<Name>, options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly forwarded?: boolean }): Promise<CallResult<Name>>;
+  call<Name extends RouteName>(
+    address: string,
+    route: Name,
+    input: CallInput<Name>,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly forwarded?: boolean },
+  ): Promise<CallResult<Name>>;
   /** Opens watchAssignments. Lines arrive one by one; the iterable ends when the stream does, however it ended; `silenceMs` without a byte ends it too. */
-  watch(address: string, input: CallInput<'watchAssignments'>, options: { readonly silenceMs: number; readonly signal: AbortSignal }): Promise<
+  watch(
+    address: string,
+    input: CallInput<'watchAssignments'>,
+    options: { readonly silenceMs: number; readonly signal: AbortSignal },
+  ): Promise<
     | { readonly kind: 'ok'; readonly lines: AsyncIterable<AssignmentLine> }
     | { readonly kind: 'refused'; readonly problem: Problem }
-    | { readonly kind: 'unreachable'; readonly sent: boolean; readonly reason: string }>;
+    | { readonly kind: 'unreachable'; readonly sent: boolean; readonly reason: string }
+  >;
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /**
- * The model check: node dist/test/model/main.js [--states N] [--family F] [--short] [--bug B] [--write]
+ * The model check: node dist/test/model/main.js [--states N] [--family F] [--short | --long] [--bug B] [--write]
  * Breadth first over the production core, with loss, duplication, reordering, and a crash between any write and its fsync.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -14,10 +14,11 @@ import { story } from './words.js';
 
 const { values } = parseArgs({
   options: {
-    states: { type: 'string', default: '200000' },
+    states: { type: 'string', default: '1000000' },
     family: { type: 'string' },
     bug: { type: 'string' },
     short: { type: 'boolean', default: false },
+    long: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
 });
@@ -36,7 +37,7 @@ function fail(text: string): never {
 const reports: object[] = [];
 let broken = false;
 for (const family of families) {
-  const budget = values.short ? family.short : family.budget;
+  const budget = values.short ? family.short : values.long ? family.long : family.budget;
   const { model, first } = begin(family, budget, bug);
   process.stdout.write(`\n${family.name}: ${family.what}\n`);
   const result = explore(model, first, states, (count, depth) => process.stderr.write(`  ${count} states, depth ${depth}\n`));

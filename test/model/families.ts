@@ -120,7 +120,7 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'snapshot',
     what: 'server 1 leads and has compacted what server 3 never got; states under way, broken off, repeated, with crashes and another leader',
-    budget: { elections: 1, proposals: 1, heartbeats: 1 },
+    budget: { elections: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
     short: { elections: 1, heartbeats: 1, crashes: 1 },
     long: { elections: 1, silences: 1, proposals: 1, heartbeats: 1, compactions: 1, crashes: 1 },
     symmetric: true,

@@ -75,6 +75,29 @@ export class Nemesis {
         this.#pauseManager(leader);
         return;
       }
+      case 'sleepingLeader': {
+        // Asleep and cut off while the others go on without it: when it wakes, nothing has told it yet that it does not lead.
+        const { process } = leader;
+        const others = names.filter((name) => name !== leader.endpoint);
+        if (process === null || process.paused || others.length === 0) return;
+        const ms = random.real(1200, 4000);
+        world.note(`${leader.endpoint} pauses for ${ms.toFixed(0)} ms, cut off from ${others.join(' ')}`);
+        world.stats.pauses++;
+        for (const other of others) network.cutBoth(leader.endpoint, other);
+        process.pause();
+        random.pick(clients).probe(ms + 1500);
+        this.#later(ms, () => {
+          process.resume();
+          this.#suspect(leader, 1500);
+        });
+        this.#later(ms + 2000, () => {
+          for (const other of others) {
+            network.healLink(leader.endpoint, other);
+            network.healLink(other, leader.endpoint);
+          }
+        });
+        return;
+      }
       case 'jumpWall': {
         const byMs = random.pick([-3_600_000, -5000, 5000, 3_600_000, 86_400_000]);
         world.note(`the wall clock of ${manager.endpoint} jumps by ${byMs} ms`);
@@ -96,7 +119,10 @@ export class Nemesis {
         manager.disk.setFull(true);
         return;
       case 'isolateLeader': {
-        this.#isolate(leader.endpoint);
+        if (!this.#isolate(leader.endpoint)) {
+          this.#suspect(leader, 2500);
+          random.pick(clients).probe(2500);
+        }
         return;
       }
       case 'isolateOne': {
@@ -235,11 +261,23 @@ export class Nemesis {
     this.#later(ms, () => process.resume());
   }
 
-  #isolate(endpoint: string): void {
+  /** While the others elect another one, it is asked. */
+  #suspect(box: ManagerBox, ms: number): void {
+    const world = this.#world;
+    world.suspect = world.addresses[world.managers.indexOf(box)] ?? null;
+    world.scheduler.at(ms, null, 'suspicion ends', () => {
+      world.suspect = null;
+    });
+  }
+
+  /** True: clients and workers cannot reach it either. */
+  #isolate(endpoint: string): boolean {
     const { managers, clients, workers } = this.#world;
     const others = managers.map((box) => box.endpoint).filter((name) => name !== endpoint);
-    if (this.#random.chance(0.5)) others.push(...clients.map((client) => client.name), ...workers.map((worker) => worker.nodeId));
+    const all = this.#random.chance(0.5);
+    if (all) others.push(...clients.map((client) => client.name), ...workers.map((worker) => worker.nodeId));
     this.#cut(`${endpoint} from ${others.join(' ')}`, pairs([endpoint], others), true);
+    return all;
   }
 
   #cut(what: string, cuts: readonly (readonly [string, string])[], both: boolean): void {

@@ -11,6 +11,7 @@ export type FaultName =
   | 'crashAll'
   | 'pauseManager'
   | 'pauseLeader'
+  | 'sleepingLeader'
   | 'jumpWall'
   | 'stallDisk'
   | 'failWrite'
@@ -40,7 +41,7 @@ export interface Profile {
 const MANAGERS: Profile['faults'] = { crashManager: 4, crashLeader: 6, crashMajority: 2, crashAll: 1 };
 const CUTS: Profile['faults'] = { isolateLeader: 6, isolateOne: 4, splitHalves: 4, oneWay: 4, partialCut: 3, ring: 2, cutClients: 2, slowLink: 3 };
 const DISKS: Profile['faults'] = { stallDisk: 6, failWrite: 3, fillDisk: 2, crashManager: 2, crashLeader: 2 };
-const PAUSES: Profile['faults'] = { pauseManager: 4, pauseLeader: 6, jumpWall: 3, pauseWorker: 2 };
+const PAUSES: Profile['faults'] = { pauseManager: 4, pauseLeader: 6, sleepingLeader: 4, jumpWall: 3, pauseWorker: 2 };
 const WORKERS: Profile['faults'] = { crashWorker: 6, pauseWorker: 5, cutWorker: 5, flapWorker: 2, operator: 4 };
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {

@@ -47,6 +47,7 @@ t.test('a campaign of seeds: no checker complains, and it was no walk in the par
     'diskDigests',
     'workerCrashes',
     'tasks.repeatedEnds',
+    'tasks.superseded',
     'tasks.losses',
     'tasks.cancels',
     'tasks.existing',

@@ -82,6 +82,8 @@ export class Workload {
   readonly #random: SimRandom;
   readonly #known: Known[] = [];
   readonly #port: CallPort;
+  /** Acknowledged last. */
+  #newest: string | null = null;
   #count = 0;
   #tasks = 0;
 
@@ -106,8 +108,17 @@ export class Workload {
     this.process.at(random.exponential(this.#world.plan.thinkMs), 'client', () => this.#next());
   }
 
+  /** Writes through whoever leads, and reads at the one that may believe it still does: a deposed leader must not answer. */
+  probe(ms: number): void {
+    for (let turn = 0; turn < ms / 20; turn++) {
+      this.process.at(turn * 20, 'probe', () => {
+        if (!this.stopped) this.#run(turn % 4 === 0 ? 'submit' : 'getAt');
+      });
+    }
+  }
+
   #run(name: OperationName): void {
-    if (this.underWay.size >= 12) return;
+    if (this.underWay.size >= 30) return;
     const { raft, scheduler } = this.#world;
     const number = this.#count++;
     const startedMs = scheduler.nowMs;
@@ -232,9 +243,16 @@ export class Workload {
         return;
       case 'getAt': {
         // Straight at one manager, without the client's retries: followers answer reads themselves.
-        const result = await this.#port.call(random.pick(this.#world.addresses), 'getTask', { params: { id }, query: {}, body: null }, { timeoutMs: 5000 });
-        if (result.kind === 'ok') oracle.reads.saw(id, result.answer, committed, raft.committed.length, who);
-        else if (result.kind === 'refused' && result.problem.code === 'taskNotFound') oracle.reads.saw(id, null, committed, raft.committed.length, who);
+        const { suspect } = this.#world;
+        const asked = suspect === null ? id : (this.#newest ?? id);
+        const result = await this.#port.call(
+          suspect ?? random.pick(this.#world.addresses),
+          'getTask',
+          { params: { id: asked }, query: {}, body: null },
+          { timeoutMs: 5000 },
+        );
+        if (result.kind === 'ok') oracle.reads.saw(asked, result.answer, committed, raft.committed.length, who);
+        else if (result.kind === 'refused' && result.problem.code === 'taskNotFound') oracle.reads.saw(asked, null, committed, raft.committed.length, who);
         else if (result.kind === 'refused' && !OUTAGE.has(result.problem.code)) fail('client', `${who} got ${result.problem.code}: ${result.problem.detail}`);
         return;
       }
@@ -259,9 +277,13 @@ export class Workload {
         const account = random.pick(over);
         const [epoch, end] = random.pick([...account.ends]);
         const session = oracle.state.nodes.get(end.nodeId as never)?.session;
-        if (session === undefined || end.nodeId === null || end.state === 'succeeded') return;
+        if (session === undefined || end.nodeId === null) return;
         const result = { exitCode: null, signal: null, output: '', outputTruncated: false, value: 'from a zombie', error: null };
-        const items = [{ taskId: account.id, epoch, state: 'succeeded' as const, result }];
+        // Or it says once more what was said before, as one does whose answer was lost.
+        const again = end.state === 'failed' || end.state === 'cancelled' || end.state === 'timedOut' ? end.state : null;
+        if (end.state === 'succeeded' && random.chance(0.5)) return;
+        const state: 'succeeded' | 'failed' | 'cancelled' | 'timedOut' = again !== null && random.chance(0.5) ? again : 'succeeded';
+        const items = [{ taskId: account.id, epoch, state, result }];
         await this.#port.call(
           random.pick(this.#world.addresses),
           'reportNode',
@@ -302,6 +324,7 @@ export class Workload {
       fail('acknowledged is never lost', `${who} submitted ${JSON.stringify(request)}; the log has ${account.spec}`);
     }
     known.acknowledged = true;
+    this.#newest = result.id;
   }
 
   #newTask(): TaskRequest {

@@ -110,6 +110,8 @@ export class World {
   healthySinceMs: number | null = null;
   /** So long after it an operation that begins may still meet what was left behind. */
   readonly graceMs = 8000;
+  /** The address of a leader that has just been cut off from the others, but not from the clients. */
+  suspect: string | null = null;
   readonly random: SimRandom;
   readonly #servers: ServerTable = new Map();
   readonly #transports: TransportTable = new Map();

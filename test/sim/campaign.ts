@@ -71,7 +71,7 @@ export const SOMETIMES: readonly { readonly what: string; readonly counter: stri
   { what: 'a task was submitted twice', counter: 'tasks.existing' },
   { what: 'a task id was refused', counter: 'tasks.conflicts' },
   { what: 'a client did not know the outcome', counter: 'workload.unknown' },
-  { what: 'a client was told to slow down', counter: 'workload.overloaded' },
+  { what: 'a caller was told to slow down', counter: 'refused.overloaded' },
   { what: 'a read found nothing', counter: 'reads.notFound' },
   { what: 'a message was lost', counter: 'network.dropped' },
   { what: 'a message came twice', counter: 'network.duplicated' },

@@ -183,7 +183,7 @@ export class Nemesis {
           reset: random.pick([0, 0.02, 0.2]),
           delay: random.pick([0, 0.1, 0.5]),
           delayMs: random.pick([20, 200, 1500]),
-          damage: random.pick([0, 0.01, 0.2]),
+          damage: random.pick([0, 0.05, 0.3]),
         };
         world.note(`network faults ${JSON.stringify(network.faults)}`);
         this.#later(this.#while(), () => {

@@ -130,6 +130,15 @@ export class Ledger {
       case 'removeNode':
         if (outcome.code === 'ok') this.#close((account) => account.nodeId === command.nodeId);
         return;
+      case 'forget':
+        // Seen here already: the same block may take the id again.
+        for (const id of command.taskIds) {
+          const account = this.accounts.get(id);
+          if (outcome.code !== 'ok' || account === undefined || account.final === null || account.forgottenAt !== null) continue;
+          account.forgottenAt = index;
+          this.stats.forgotten++;
+        }
+        return;
       case 'cancel':
         if (outcome.code === 'ok') this.stats.cancels++;
         return;

@@ -10,7 +10,7 @@ PROFILE ?=
 CYCLES ?= 300
 KILLS ?= 20
 
-.PHONY: help setup build demo test verify fix sim kill-storage chaos bench bench-submit bench-lifecycle bench-failover bench-backlog clean
+.PHONY: help setup build demo test verify fix sim model kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ fix: $(NODE_MODULES) ## format and mend what the linter can
 sim: build ## simulate SEEDS=1..300 (PROFILE=storm to pick one): whole clusters under virtual time and faults
 	node dist/test/sim/main.js --seeds $(SEEDS) $(if $(PROFILE),--profile $(PROFILE))
 
+model: build ## explore the production Raft core breadth-first: every order of messages, crashes and syncs within small budgets
+	node dist/test/model/main.js
+
 kill-storage: build ## kill a writing process CYCLES=300 times and reopen its storage each time
 	CYCLES=$(CYCLES) node dist/test/chaos/storage-kill.js
 
@@ -65,6 +68,12 @@ bench-failover: build ## SIGKILL the leader until the next acknowledged submit, 
 
 bench-backlog: build ## a million pending tasks: memory, submit latency, restart
 	node dist/bench/backlog.js
+
+bench-raft-step: build ## the bare Raft core: microseconds a step, clone and encode
+	node dist/bench/raft-step.js
+
+bench-apply: build ## the bare state machine and scheduler: microseconds a command, bytes a pending task
+	node --expose-gc dist/bench/apply.js 1000000
 
 clean: ## remove what was built
 	rm -rf dist .out

@@ -46,7 +46,8 @@ const OPEN_OPTIONS = {
   // No compression: the check of the table files reads them as they are (leveldb-files.ts).
   compression: false,
   cacheSize: 32 << 20,
-  writeBufferSize: 16 << 20,
+  // Large: most log entries are put and deleted again within one, and a merge that comes later merges less (a fifth of a follower's CPU with 16 MiB).
+  writeBufferSize: 64 << 20,
   maxFileSize: 8 << 20,
 } as const;
 

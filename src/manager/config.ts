@@ -66,7 +66,7 @@ export const DEFAULT_TIMING: Timing = {
   workerHeartbeatMs: 1500,
   leaseMs: 6000,
   writeTimeoutMs: 10_000,
-  flushMs: 100,
+  flushMs: 1000,
 };
 
 export const DEFAULT_LIMITS: Limits = {

@@ -9,7 +9,9 @@ export interface Clock {
   soon(call: () => void): void;
 }
 
-export interface Timer { cancel(): void }
+export interface Timer {
+  cancel(): void;
+}
 
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
@@ -18,7 +20,12 @@ export const systemClock: Clock = {
     const handle = setTimeout(call, ms);
     return { cancel: () => clearTimeout(handle) };
   },
-  soon: (call) => { setImmediate(call); },
+  soon: (call) => {
+    setImmediate(call);
+  },
 };
 
-export const sleep = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => { clock.after(ms, resolve); });
+export const sleep = (clock: Clock, ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    clock.after(ms, resolve);
+  });

@@ -36,19 +36,20 @@ serve<Fleet, { tasks: number; seconds: number }>(async (fleet) => {
         const first = next;
         const count = Math.min(fleet.batch, fleet.tasks - first);
         next += count;
-        await client.submitMany(
-          Array.from({ length: count }, (_, at) => {
-            const id = `${fleet.tag}-${first + at}`;
-            return {
-              id,
-              run: {
-                type: 'handler',
-                name: 'noop',
-                input: { path: `/srv/images/2026/11/${id}.jpg`, width: 1280, height: 720, format: 'webp', owner: 'customer-4711' },
-              },
-            };
-          }),
-        );
+        const tasks = Array.from({ length: count }, (_, at) => {
+          const id = `${fleet.tag}-${first + at}`;
+          return {
+            id,
+            run: {
+              type: 'handler' as const,
+              name: 'noop',
+              input: { path: `/srv/images/2026/11/${id}.jpg`, width: 1280, height: 720, format: 'webp', owner: 'customer-4711' },
+            },
+          };
+        });
+        // A single one as an application submits it: concurrent calls join. BullMQ's side calls add() and addBulk() alike.
+        if (tasks.length === 1) await client.submit(tasks[0] as (typeof tasks)[0]);
+        else await client.submitMany(tasks);
       }
     }),
   );

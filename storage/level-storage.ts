@@ -46,7 +46,7 @@ const OPEN_OPTIONS = {
   // No compression: the check of the table files reads them as they are (leveldb-files.ts).
   compression: false,
   cacheSize: 32 << 20,
-  // Large: most log entries are put and deleted again within one, and a merge that comes later merges less (a fifth of a follower's CPU with 16 MiB).
+  // Large: most log entries are put and deleted again within one (docs/decisions/0003-state-writes.md).
   writeBufferSize: 64 << 20,
   maxFileSize: 8 << 20,
 } as const;

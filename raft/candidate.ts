@@ -5,18 +5,25 @@ import { isLost, isQuorum, isVoter, members } from './membership.js';
 import type { PreVoteResponse, VoteResponse } from './message.js';
 import { takeLeadership } from './leader.js';
 import { ignored, OK } from './outcome.js';
-import { becomeCandidate, becomeFollower, becomePreCandidate } from './roles.js';
+import { becomeCandidate, becomeFollower, becomePreCandidate, becomeSuccessor } from './roles.js';
 import { NUMBER_MAX, type State } from './state.js';
+
+/** Null if this server may campaign as it stands, else why not. */
+export function campaignFault(state: State): string | null {
+  if (state.role.name === 'leader') return 'it leads already';
+  if (!isVoter(state.configuration, state.id)) return 'only voters campaign';
+  if (state.gapFetch !== 0) return 'its log is being read back';
+  if (state.installing !== null) return 'a snapshot is being installed';
+  if (state.term >= NUMBER_MAX) return 'there are no terms left';
+  // With a disk that stands still it could never make its vote durable, so it would only disturb (trap A22).
+  if (oldestWriteTicks(state) >= state.options.electionTicks) return 'its disk stands still';
+  return null;
+}
 
 /** Starts an election with its first phase: would a quorum vote for this server (thesis 9.6)? */
 export function campaign(state: State): Outcome {
-  if (state.role.name === 'leader') return ignored('it leads already');
-  if (!isVoter(state.configuration, state.id)) return ignored('only voters campaign');
-  if (state.gapFetch !== 0) return ignored('its log is being read back');
-  if (state.installing !== null) return ignored('a snapshot is being installed');
-  if (state.term >= NUMBER_MAX) return ignored('there are no terms left');
-  // With a disk that stands still it could never make its vote durable, so it would only disturb (trap A22).
-  if (oldestWriteTicks(state) >= state.options.electionTicks) return ignored('its disk stands still');
+  const fault = campaignFault(state);
+  if (fault !== null) return ignored(fault);
   becomePreCandidate(state);
   const { log } = state;
   for (const to of members(state.configuration)) {
@@ -66,10 +73,20 @@ function countPreVotes(state: State): Outcome {
  */
 function startElection(state: State): void {
   becomeCandidate(state);
+  askForVotes(state, false);
+}
+
+/** The leader has told it to (thesis 3.10): no pre-vote, and no lease stands against it. */
+export function startTransferElection(state: State): void {
+  becomeSuccessor(state);
+  askForVotes(state, true);
+}
+
+function askForVotes(state: State, transfer: boolean): void {
   const { log } = state;
   for (const to of members(state.configuration)) {
     if (to === state.id || !isVoter(state.configuration, to)) continue;
-    sendWhenDurable(state, { type: 'voteRequest', from: state.id, to, term: state.term, lastIndex: log.last, lastTerm: log.lastTerm, transfer: false });
+    sendWhenDurable(state, { type: 'voteRequest', from: state.id, to, term: state.term, lastIndex: log.last, lastTerm: log.lastTerm, transfer });
   }
   countVotes(state);
 }

@@ -159,7 +159,11 @@ function role(role: Role, tick: number, sink: NumberSink): void {
       );
       return;
     case 'leader':
-      for (const value of [role.first, role.uncommittedBytes, role.round, tick - role.beatAt, role.peers.length]) sink(value);
+      for (const value of [role.first, role.uncommittedBytes, role.round, tick - role.beatAt]) sink(value);
+      sink(role.transferTo);
+      sink(role.transferTo === 0 ? 0 : role.transferDeadline - tick);
+      sink(role.transferTo === 0 ? 0 : role.transferRound);
+      sink(role.peers.length);
       for (const peer of role.peers) progress(peer, tick, sink);
       sink(role.reads.length);
       for (const read of role.reads) for (const value of [read.context, read.from, read.deadline - tick, read.round, read.index]) sink(value);

@@ -11,6 +11,8 @@ export type Event =
   /** A linearizable read (paper section 8, thesis 6.4). `context` is the caller's, unique within this run. Works on followers too. */
   | { readonly type: 'read'; readonly context: number }
   | { readonly type: 'campaign' }
+  /** Hand leadership over (thesis 3.10), to the voter that has most of the log for NO_SERVER. It ends after an election timeout at the latest. */
+  | { readonly type: 'transferLeadership'; readonly to: ServerId }
   /** Every write order up to `seq` is durable. Cumulative and idempotent. */
   | { readonly type: 'persisted'; readonly seq: WriteSeq }
   /** A write or sync failed: final (rule 4). The core halts and emits nothing more. */
@@ -24,6 +26,9 @@ export type Event =
   /** The transport lost its link to a peer: go back to probing it. */
   | { readonly type: 'unreachable'; readonly server: ServerId };
 
+/** transferUnderWay: to somebody else; cannotLead: the one that was named; nobodyFits: none was named, and no other voter has been heard lately. */
+export type TransferRefusal = 'transferUnderWay' | 'cannotLead' | 'nobodyFits';
+
 /** What `step` says at once. Total: whatever a peer sends gives a code, never a throw. */
 export type Outcome =
   | { readonly code: 'ok' }
@@ -33,4 +38,8 @@ export type Outcome =
   | { readonly code: 'notLeader'; readonly leader: ServerId }
   /** The uncommitted tail is at its bound (count or bytes): try again when it has moved. */
   | { readonly code: 'busy' }
+  /** This leader is handing over to `to`, and takes nothing meanwhile: ask there in a moment; or here again, should it fail. */
+  | { readonly code: 'transferring'; readonly to: ServerId }
+  /** What was asked of this leader cannot be done. `reason` is stable, `text` says more. */
+  | { readonly code: 'refused'; readonly reason: TransferRefusal; readonly text: string }
   | { readonly code: 'halted' };

@@ -28,6 +28,8 @@ export function propose(state: State, commands: readonly Uint8Array[]): Outcome 
   const { role, options, log } = state;
   if (role.name !== 'leader') return { code: 'notLeader', leader: leaderOf(state) };
   if (commands.length === 0) return ignored('nothing was proposed');
+  // Its successor could never catch up with a log that grows.
+  if (role.transferTo !== NO_SERVER) return { code: 'transferring', to: role.transferTo };
   // Taken whole or not at all. The bounds are looked at before, so they are passed by one proposal at most, and a large one is not stuck for ever.
   if (log.last - state.commit >= options.uncommittedCountMax || role.uncommittedBytes >= options.uncommittedBytesMax) return BUSY;
   const first = plus(log.last, 1);

@@ -17,6 +17,7 @@ import { becomeFollower } from './roles.js';
 import { cloneState, newState } from './start.js';
 import { leaderOf, NUMBER_MAX, type State } from './state.js';
 import { statusOf } from './status.js';
+import { advanceTransfer, expireTransfer, onTimeoutNow, onTransferLeadership } from './transfer.js';
 import { inLease, onPreVoteRequest, onVoteRequest } from './vote.js';
 
 /**
@@ -89,6 +90,11 @@ export class Raft {
   get leader(): ServerId {
     return leaderOf(this.#state);
   }
+  /** To whom this leader is handing over; 0: to nobody. */
+  get transferringTo(): ServerId {
+    const { role } = this.#state;
+    return role.name === 'leader' ? role.transferTo : NO_SERVER;
+  }
   get commit(): LogIndex {
     return this.#state.commit;
   }
@@ -121,6 +127,8 @@ function handle(state: State, event: Event): Outcome {
       return onRead(state, event.context);
     case 'campaign':
       return campaign(state);
+    case 'transferLeadership':
+      return onTransferLeadership(state, event.to);
     case 'persisted':
       return onPersisted(state, event.seq);
     case 'writeFailed':
@@ -145,7 +153,10 @@ function handle(state: State, event: Event): Outcome {
 function onTick(state: State): Outcome {
   state.tick += 1;
   expireReads(state);
-  if (state.role.name === 'leader') return leaderTick(state, state.role);
+  if (state.role.name === 'leader') {
+    expireTransfer(state, state.role);
+    return leaderTick(state, state.role);
+  }
   if (state.tick - state.timerAt < state.timerTicks) return OK;
   return campaign(state);
 }
@@ -154,9 +165,9 @@ function onTick(state: State): Outcome {
 function onMessage(state: State, message: Message): Outcome {
   if (message.to !== state.id || message.from === state.id || message.from === NO_SERVER) return ignored('it is not for this server');
   if (message.term > NUMBER_MAX) return ignored('no such term');
-  // These two do not speak for the sender's term: a pre-vote names one that may never come, and nobody hands over leadership yet.
+  // These two raise no term: a pre-vote names one that may never come, and a leader that was never heard hands nothing over.
   if (message.type === 'preVoteRequest') return onPreVoteRequest(state, message);
-  if (message.type === 'timeoutNow') return ignored('leadership is not handed over');
+  if (message.type === 'timeoutNow') return onTimeoutNow(state, message);
   if (message.term > state.term) {
     if (message.type === 'voteRequest' && !message.transfer && inLease(state)) return ignored('a leader is alive');
     becomeFollower(state, message.term, NO_SERVER);
@@ -263,7 +274,10 @@ function fill(state: State, effects: Effects): boolean {
   clear(effects.snapshots);
   if (state.halted) return false;
   startReads(state);
-  if (state.role.name === 'leader') replicateAll(state, state.role);
+  if (state.role.name === 'leader') {
+    replicateAll(state, state.role);
+    advanceTransfer(state, state.role);
+  }
   const order = issueOrder(state);
   if (order !== null) effects.writes.push(order);
   handOut(state, effects);

@@ -5,7 +5,7 @@ import { entryCost } from './log.js';
 import { isVoter, members } from './membership.js';
 import { newProgress } from './progress.js';
 import { endReads } from './reads.js';
-import { drawTimer, type Leader, type Role, type State } from './state.js';
+import { drawTimer, type Leader, NO_ROUND, type Role, type State } from './state.js';
 
 /**
  * The only file that assigns role, term and vote. Paper figure 4: follower -> (pre-candidate ->) candidate -> leader -> follower.
@@ -31,6 +31,17 @@ export function becomePreCandidate(state: State): void {
 /** Paper section 5.2: increments its term and votes for itself. */
 export function becomeCandidate(state: State): void {
   invariant(state.role.name === 'preCandidate', 'only who was told that it could win raises its term: term', state.term);
+  raiseToCandidate(state);
+}
+
+/** Thesis 3.10: its leader has told it to campaign, so it need not ask whether it could win. */
+export function becomeSuccessor(state: State): void {
+  invariant(state.role.name === 'follower' && state.role.leader !== NO_SERVER, 'only a follower is handed leadership: term', state.term);
+  leaveRole(state);
+  raiseToCandidate(state);
+}
+
+function raiseToCandidate(state: State): void {
   raiseTerm(state, nextTerm(state.term));
   castVote(state, state.id);
   (state as Mutable).role = { name: 'candidate', yes: [], no: [] };
@@ -56,7 +67,18 @@ export function becomeLeader(state: State): Leader {
   const peers = members(state.configuration)
     .filter((server) => server !== state.id)
     .map((server) => newProgress(server, next, state.tick));
-  const role: Leader = { name: 'leader', peers, first: next, uncommittedBytes, round: 0, beatAt: state.tick, reads: [] };
+  const role: Leader = {
+    name: 'leader',
+    peers,
+    first: next,
+    uncommittedBytes,
+    round: 0,
+    beatAt: state.tick,
+    reads: [],
+    transferTo: NO_SERVER,
+    transferDeadline: 0,
+    transferRound: NO_ROUND,
+  };
   (state as Mutable).role = role;
   return role;
 }

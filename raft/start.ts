@@ -82,6 +82,9 @@ function cloneRole(role: Role): Role {
         round: role.round,
         beatAt: role.beatAt,
         reads: role.reads.map((read) => ({ ...read })),
+        transferTo: role.transferTo,
+        transferDeadline: role.transferDeadline,
+        transferRound: role.transferRound,
       };
   }
 }

@@ -9,6 +9,9 @@ import type { RaftOptions } from './raft-types.js';
 /** Terms and indexes a peer may name; far from 2^53, so that counting on from them stays exact. */
 export const NUMBER_MAX = 2 ** 52;
 
+/** Rounds of heartbeats are numbered from 1 on; 0 would be a round before the first. */
+export const NO_ROUND = -1;
+
 /** A read of this server's own that the leader was asked for, or will be with the next drain. `forward` 0: not asked yet. */
 export interface ForwardedRead {
   readonly context: number;
@@ -55,6 +58,11 @@ export interface Leader {
   /** The tick of the newest round that time asked for. */
   beatAt: number;
   readonly reads: LeaderRead[];
+  /** Leadership is being handed to it until the tick `transferDeadline`; NO_SERVER: to nobody. */
+  transferTo: ServerId;
+  transferDeadline: number;
+  /** The newest round when it was told to take over, NO_ROUND where it was not told yet. */
+  transferRound: number;
 }
 export type Role = Follower | PreCandidate | Candidate | Leader;
 

@@ -237,6 +237,8 @@ export class Hasher {
   #leader(): void {
     this.#plain(3);
     this.#skip(1); // since the last round that time asked for
+    this.id(this.#next()); // to whom leadership is being handed
+    this.#plain(2);
     for (let left = this.#count(); left > 0; left -= 1) {
       const outer = this.split();
       this.id(this.#next());

@@ -72,7 +72,7 @@ export function messageWords(message: Message, showEntry: (entry: Parameters<typ
     case 'preVoteResponse':
       return `${message.granted ? 'I would' : 'I would not'} (term ${term})`;
     case 'voteRequest':
-      return `vote for me in term ${term}; my log ends at ${message.lastIndex} of term ${message.lastTerm}`;
+      return `${message.transfer ? 'the leader wants me to follow it: ' : ''}vote for me in term ${term}; my log ends at ${message.lastIndex} of term ${message.lastTerm}`;
     case 'voteResponse':
       return `${message.granted ? 'my vote is yours' : 'no vote for you'} (term ${term})`;
     case 'appendRequest': {

@@ -598,7 +598,7 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
   t.end();
 });
 
-t.test('messages for others, from nobody, from itself: ignored; a transfer is not known yet', (t) => {
+t.test('messages for others, from nobody, from itself: ignored; so is a word to take over from whom it does not follow', (t) => {
   const solo = new Solo();
   t.equal(solo.hear(0, { type: 'heartbeat', term: 9, commit: 0, round: 1 }).code, 'ignored');
   t.equal(solo.hear(1, { type: 'heartbeat', term: 9, commit: 0, round: 1 }).code, 'ignored');

@@ -12,6 +12,7 @@ import { type Disk, entry, Network, type Server, sid, type Transfer, tm, ix, tex
  *     campaign S                     its election timer has run out
  *     silence S                      it hears nothing for an election timeout; S stands still in its role otherwise
  *     propose S a b    read S N      commands; a linearizable read with a number
+ *     transfer S [S]                 S hands leadership over, to the other or to whom it finds fit
  *     deliver S>S | all              the oldest message from one to the other, or all until none is left
  *     lose S>S | all                 the same, lost
  *     persist S [N]                  its disk finishes all, or N, of the orders under way
@@ -74,6 +75,9 @@ class Stage {
         break;
       case 'read':
         this.#outcome(this.network.step(first, { type: 'read', context: second as number }));
+        break;
+      case 'transfer':
+        this.#outcome(this.network.step(first, { type: 'transferLeadership', to: sid(second ?? 0) }));
         break;
       case 'deliver':
       case 'lose':
@@ -187,8 +191,9 @@ class Stage {
     else this.network.deliver(at);
   }
 
-  #outcome(outcome: { readonly code: string; readonly reason?: string }): void {
+  #outcome(outcome: { readonly code: string; readonly reason?: string; readonly text?: string }): void {
     if (outcome.code === 'ignored') this.#told.push(`ignored: ${outcome.reason}`);
+    else if (outcome.code === 'refused') this.#told.push(`refused: ${outcome.text}`);
     else if (outcome.code !== 'ok' && outcome.code !== 'proposed') this.#told.push(`answer: ${outcome.code}`);
   }
 }
@@ -217,6 +222,7 @@ function stateLine(server: Server): string {
   const waits = orders === 0 ? '' : `, ${orders} ${orders === 1 ? 'write' : 'writes'} under way`;
   const halted = status.halted ? ', halted' : '';
   const vote = status.vote === 0 ? '' : `, vote ${status.vote}`;
+  const hands = server.raft.transferringTo === 0 ? '' : `, hands over to ${server.raft.transferringTo}`;
   const of = status.role === 'follower' && status.leader !== 0 ? ` of ${status.leader}` : '';
-  return `${server.id}: ${status.role}${of}, term ${status.term}${vote}, log ${words.join(' ')}${waits}${halted}`;
+  return `${server.id}: ${status.role}${of}, term ${status.term}${vote}, log ${words.join(' ')}${waits}${hands}${halted}`;
 }

@@ -10,7 +10,7 @@ PROFILE ?=
 CYCLES ?= 300
 KILLS ?= 20
 
-.PHONY: help setup build demo test verify fix sim model kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply clean
+.PHONY: help setup build demo test verify fix sim model mutants kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ sim: build ## simulate SEEDS=1..300 (PROFILE=storm to pick one): whole clusters 
 
 model: build ## explore the production Raft core breadth-first: every order of messages, crashes and syncs within small budgets
 	node dist/test/model/main.js
+
+mutants: build ## put known bugs back one at a time; each must be killed by a checker it names
+	node dist/test/mutants/main.js --write
 
 kill-storage: build ## kill a writing process CYCLES=300 times and reopen its storage each time
 	CYCLES=$(CYCLES) node dist/test/chaos/storage-kill.js

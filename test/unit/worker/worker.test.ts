@@ -457,9 +457,32 @@ t.test('views of older terms are not acted upon', async (t) => {
   await settle();
   t.notOk(gates[0]?.context.signal.aborted);
   await clock.until(() => cluster.count('registerNode') === registrations + 1 && cluster.open > 0, 'a deposed leader is left', 2000);
-  cluster.send('n1', { type: 'change', term: 5, revision: 3, start: [assignment(99)], stop: [] });
+  cluster.send('n1', { type: 'change', term: 5, revision: 3, start: [{ ...assignment(99), run: handler('hold') }], stop: [] });
   await settle();
   t.equal(gates.length, 1, 'nor older revisions of the same term');
+});
+
+t.test('a line that was overtaken by an answer starts nothing again', async (t) => {
+  const { clock, cluster, gates } = await started(t);
+  const epoch = cluster.assign('n1', 'a', handler('hold'));
+  await settle();
+  const line = {
+    type: 'change',
+    term: cluster.term,
+    revision: cluster.revision,
+    start: [{ ...assignment(epoch, 'a'), run: handler('hold') }],
+    stop: [],
+  } as const;
+  gates[0]?.finish(1);
+  await clock.until(() => cluster.ends('a').length === 1, 'the end is reported and answered', 1000);
+  t.ok(cluster.revision > line.revision, 'the answer is newer than the line');
+  cluster.send('n1', line);
+  await settle();
+  t.equal(gates.length, 1, 'a line from before the answer, on a connection of its own');
+  const next = cluster.assign('n1', 'b', handler('hold'));
+  await settle();
+  t.ok(next > epoch);
+  t.equal(gates.length, 2, 'a new one is started');
 });
 
 t.test('the last line says where to go on', async (t) => {

@@ -1,0 +1,227 @@
+import { type Mutant, mutant, sim, unit } from './mutant.js';
+
+/** Bugs outside the core: storage, state machine, manager, worker. */
+
+const STATE_WRITES = `    if (plan.takeState) {
+      for (const change of batch.state) {
+        const key = stateKey(before.generation, change.key);
+        if (change.value === null) records.delete(key);
+        else records.put(key, seal(key, change.value));
+      }
+    }
+`;
+
+const storage: readonly Mutant[] = [
+  mutant(
+    'unsynced-write',
+    'A9: a batch is acknowledged when LevelDB has it, not when the disk does',
+    'storage/engine.ts',
+    'Promise.all([records.write(true), this.#writeSlot(slot)])',
+    'Promise.all([records.write(false), this.#writeSlot(slot)])',
+    unit('every write is one synced batch'),
+    unit('a crash at any point leaves what was acknowledged'),
+  ),
+  mutant(
+    'applied-index-in-another-batch',
+    'A12: the state goes to disk before the index that says where it stands',
+    'storage/engine.ts',
+    STATE_WRITES,
+    `    if (plan.takeState && batch.state.length > 0) {
+      const early = this.#device.batch();
+      for (const change of batch.state) {
+        const key = stateKey(before.generation, change.key);
+        if (change.value === null) early.delete(key);
+        else early.put(key, seal(key, change.value));
+      }
+      await early.write(true);
+    }
+`,
+    unit('every write is one synced batch'),
+    unit('a crash at any point leaves what was acknowledged'),
+  ),
+  mutant(
+    'failed-write-tried-again',
+    'A8: after a write that failed the next one is let through',
+    'storage/engine.ts',
+    '    return this.#failure;\n  }\n\n  #refuse(): void {',
+    '    return null;\n  }\n\n  #refuse(): void {',
+    unit('the first failed write is final'),
+  ),
+  mutant(
+    'chain-not-followed',
+    'A10: a log record that stands in the place of another is taken as if it belonged there',
+    'storage/recover.ts',
+    'if (record.previousHash !== hash)',
+    'if (record.previousHash !== hash && record.index < 0)',
+    unit('a log record that is gone, or an old one in its place'),
+  ),
+];
+
+const cluster: readonly Mutant[] = [
+  {
+    id: 'completion-accepted-twice',
+    why: 'an attempt that has succeeded can be reported once more, and finishes its task again',
+    edits: [
+      {
+        file: 'src/cluster/tasks.ts',
+        find: '  else leaveNode(turn, task);\n  leaveRequirement',
+        replace: "  else if (as !== 'succeeded') leaveNode(turn, task);\n  leaveRequirement",
+      },
+      { file: 'src/cluster/tasks.ts', find: "  invariant(task.finishedSeq === 0, 'a task finishes once', task.spec.id, task.state, as);\n", replace: '' },
+    ],
+    checkers: [
+      unit('the verdict on every report that is not of the current attempt'),
+      unit('a task is submitted, assigned, run and done'),
+      sim('quiet', 3, 'one completion', 'apply', 'replicas agree'),
+    ],
+  },
+  mutant(
+    'stale-epoch-accepted',
+    'a report counts for the task on its node, whatever attempt it speaks of',
+    'src/cluster/reports.ts',
+    'if (task !== undefined && task.epoch === item.epoch) {',
+    'if (task !== undefined) {',
+    unit('the verdict on every report that is not of the current attempt'),
+    sim('workers', 10, 'stale report', 'one completion'),
+  ),
+  mutant(
+    'epoch-reused',
+    'epochs are counted for each task, so two attempts share one',
+    'src/cluster/tasks.ts',
+    'state.epoch = epoch(state.epoch + 1);',
+    'state.epoch = epoch(task.attempt + 1);',
+    unit('random lives of a cluster keep every promise'),
+    sim('quiet', 5, 'epochs only grow', 'apply'),
+  ),
+  mutant(
+    'capacity-not-checked',
+    'an assign is carried out as planned, though the node has filled up meanwhile',
+    'src/cluster/fit.ts',
+    "return node.state === 'ready' && hasRoom(node, resources) && keepsAll(node.labels, constraints);",
+    "return node.state === 'ready' && keepsAll(node.labels, constraints);",
+    unit('an assign is checked again'),
+  ),
+  mutant(
+    'old-session-heard',
+    'a report under a session that is over counts',
+    'src/cluster/reports.ts',
+    "if (node.session !== session || node.state === 'lost')",
+    "if (node.state === 'lost')",
+    unit('reports count only under the session of now'),
+  ),
+  mutant(
+    'id-taken-over',
+    'a submit under an id that another task has is told that its task is there',
+    'src/cluster/tasks.ts',
+    "    if (!sameSpec(known.spec, spec)) return { code: 'taskConflict', taskId: spec.id };\n",
+    '',
+    unit('submit again: the same task is the same'),
+    sim('quiet', 10, 'idempotent submit'),
+  ),
+  mutant(
+    'time-runs-backwards',
+    'the time of a block counts though the one before it was later',
+    'src/cluster/apply.ts',
+    'if (block.atMs > state.nowMs) state.nowMs = block.atMs;',
+    'state.nowMs = block.atMs;',
+    unit('time never runs backwards'),
+  ),
+  mutant(
+    'backoff-from-the-second-attempt',
+    'the first retry does not wait',
+    'src/cluster/tasks.ts',
+    'Math.min(spec.backoffMs * 2 ** (n - 1), spec.backoffMaxMs)',
+    'n === 1 ? 0 : Math.min(spec.backoffMs * 2 ** (n - 1), spec.backoffMaxMs)',
+    unit('a failed attempt waits'),
+  ),
+];
+
+const manager: readonly Mutant[] = [
+  mutant(
+    'write-answered-before-commit',
+    'a submit is acknowledged when it is in the log of the leader',
+    'src/manager/replica.ts',
+    '    const outcome = this.proposals.add(commands, bytes, kind, this.clock.nowMs());\n    this.wake();\n    return outcome;\n',
+    "    const outcome = this.proposals.add(commands, bytes, kind, this.clock.nowMs());\n    this.wake();\n    if (kind !== 'client' || commands[0]?.type !== 'submit') return outcome;\n    outcome.catch(() => {});\n    return Promise.resolve(commands.map((command) => ({ code: 'submitted', taskId: command.task.id, state: 'pending', revision: this.machine.index + 1 })));\n",
+    unit('a write that finds no quorum is answered when its time is over'),
+    sim('crashes', 10, 'acknowledged is never lost', 'idempotent submit', 'client', 'durability'),
+  ),
+  mutant(
+    'state-written-while-replaced',
+    'while a snapshot takes the place of the state, the old state goes on being written, into the new one',
+    'src/manager/state-machine.ts',
+    'return this.replacing === null ? this.writer.take(this.state, this.index, this.term) : null;',
+    'return this.writer.take(this.state, this.index, this.term);',
+    unit('nothing of the old state is written while a snapshot takes its place'),
+  ),
+  mutant(
+    'read-before-applied',
+    'a read is served when it is granted, not when its index is applied here',
+    'src/manager/reads.ts',
+    'if (round.index === null || round.index > index) {',
+    'if (round.index === null) {',
+    unit('reads: who came before a round shares it'),
+    sim('partitions', 10, 'linearizable reads'),
+  ),
+  mutant(
+    'queued-after-leadership',
+    'what waited before the log when the leadership went is told nothing',
+    'src/manager/replica.ts',
+    'if (!raft.isLeader && this.proposals.queued > 0) this.proposals.refuseQueued(this.noLeader());',
+    'if (!raft.isLeader && this.proposals.queued < 0) this.proposals.refuseQueued(this.noLeader());',
+    unit('what waits before the log is refused as soon as the leadership is gone'),
+  ),
+  mutant(
+    'silence-while-deaf',
+    'a leader that stood still takes its own silence for that of the nodes',
+    'src/manager/liveness.ts',
+    'if (ms > 0) this.deafMs += ms;',
+    'if (ms < 0) this.deafMs += ms;',
+    unit('liveness: while the leader could not hear, nobody was silent'),
+  ),
+];
+
+const worker: readonly Mutant[] = [
+  mutant(
+    'forgets-what-ended',
+    'an older line that was still under way starts an attempt that has ended here',
+    'src/worker/session.ts',
+    "      if (state !== 'running') this.endedEpochs.add(epoch, answer.revision);\n",
+    '',
+    unit('a line that was overtaken by an answer starts nothing again'),
+  ),
+  mutant(
+    'superseded-goes-on',
+    'an attempt that was told to count no more runs on',
+    'src/worker/session.ts',
+    "      if (state === 'running') this.attempts.stop(epoch, 'superseded');\n",
+    '',
+    unit('at most one start per epoch; cancel and supersede'),
+  ),
+  mutant(
+    'older-view-acted-upon',
+    'a line that is older than what was seen changes what runs',
+    'src/worker/session.ts',
+    '        if (!isOlder(line, this.seen)) this.apply(line);\n',
+    '        this.apply(line);\n',
+    unit('views of older terms are not acted upon'),
+  ),
+  mutant(
+    'newer-attempt-beside-the-older',
+    'a newer attempt of a task starts before the older one has ended',
+    'src/worker/attempts.ts',
+    'if (earlier === undefined) {\n',
+    'if (earlier === undefined || earlier !== attempt) {\n',
+    unit('a newer attempt of a task waits until the older one has ended'),
+  ),
+  mutant(
+    'unanswered-end-lost',
+    'an end whose answer was lost is not reported again',
+    'src/worker/reports.ts',
+    'if (isEnd(item) ? this.ends.get(item.epoch) === entry : ',
+    'if (isEnd(item) ? false : ',
+    unit('outbox: one item an attempt'),
+  ),
+];
+
+export const SHELL: readonly Mutant[] = [...storage, ...cluster, ...manager, ...worker];

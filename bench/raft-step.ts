@@ -23,7 +23,13 @@ const COMMAND = new Uint8Array(100);
 const effects: Effects = newEffects();
 
 function start(id: number, voters: number): Raft {
-  const configuration: Configuration = { voters: Array.from({ length: voters }, (_, at) => (at + 1) as ServerId), outgoing: null, learners: [] };
+  const configuration: Configuration = {
+    voters: Array.from({ length: voters }, (_, at) => (at + 1) as ServerId),
+    outgoing: null,
+    learners: [],
+    witnesses: [],
+    next: null,
+  };
   return new Raft(
     {
       id: id as ServerId,

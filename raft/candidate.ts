@@ -1,7 +1,8 @@
 import type { Outcome } from './event.js';
+import { mayCampaign } from './history.js';
 import { NO_SERVER, nextTerm, type ServerId } from './ids.js';
 import { hardStateDurable, oldestWriteTicks, sendWhenDurable } from './lane.js';
-import { isLost, isQuorum, isVoter, members } from './membership.js';
+import { isLost, isQuorum, isVoter, isWitness, members } from './membership.js';
 import type { PreVoteResponse, VoteResponse } from './message.js';
 import { takeLeadership } from './leader.js';
 import { ignored, OK } from './outcome.js';
@@ -11,7 +12,8 @@ import { NUMBER_MAX, type State } from './state.js';
 /** Null if this server may campaign as it stands, else why not. */
 export function campaignFault(state: State): string | null {
   if (state.role.name === 'leader') return 'it leads already';
-  if (!isVoter(state.configuration, state.id)) return 'only voters campaign';
+  if (state.witness || isWitness(state.configuration, state.id)) return 'a witness does not campaign';
+  if (!mayCampaign(state)) return 'only voters campaign';
   if (state.gapFetch !== 0) return 'its log is being read back';
   if (state.installing !== null) return 'a snapshot is being installed';
   if (state.term >= NUMBER_MAX) return 'there are no terms left';

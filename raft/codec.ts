@@ -8,7 +8,8 @@ import type { Message } from './message.js';
  *
  *     entry          version u8 | kind u8 | index n | term n | length u32 | data
  *     message        version u8 | type u8 | from u32 | to u32 | term n | what the type needs, in the order of message.ts
- *     configuration  flags u8 (1: joint) | each list: count u16, ids u32
+ *     configuration  flags u8 | voters | outgoing (flag 1) | learners | witnesses (flag 2) | next voters, next learners (flag 4)
+ *                    each list: count u16, ids u32. A reader from before a flag refuses it; without flags 2 and 4 it is what it always was.
  *
  * Booleans are one byte, 0 or 1. No checksum: storage and transport have theirs. Decoding is total: DecodeError, or exactly what was encoded.
  */
@@ -25,7 +26,7 @@ export class DecodeError extends Error {
   }
 }
 
-const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
+const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration', 'omitted'];
 const TYPES: readonly Message['type'][] = [
   'preVoteRequest',
   'preVoteResponse',
@@ -42,6 +43,10 @@ const TYPES: readonly Message['type'][] = [
 ];
 const ENTRY_HEADER_BYTES = 22;
 const MESSAGE_HEADER_BYTES = 18;
+/** Flags of a configuration. */
+const JOINT = 1;
+const WITNESSES = 2;
+const WAITING = 4;
 const HIGH_MAX = 0x1fffff;
 const TWO_32 = 0x1_0000_0000;
 /** Data up to here is copied beside its header: many small pieces cost a writev more than the copy. Larger data goes out as it is. */
@@ -195,9 +200,18 @@ function bodyBytes(message: Message): number {
   }
 }
 
-function configurationBytes({ voters, outgoing, learners }: Configuration): number {
-  return 5 + 4 * (voters.length + learners.length) + (outgoing === null ? 0 : 2 + 4 * outgoing.length);
+function configurationBytes({ voters, outgoing, learners, witnesses, next }: Configuration): number {
+  let bytes = 1 + listBytes(voters) + listBytes(learners);
+  if (outgoing !== null) bytes += listBytes(outgoing);
+  if (witnesses.length > 0) bytes += listBytes(witnesses);
+  if (next !== null) bytes += listBytes(next.voters) + listBytes(next.learners);
+  return bytes;
 }
+
+const listBytes = (list: readonly ServerId[]): number => 2 + 4 * list.length;
+
+/** What an encoded entry is, without decoding it; null for what is no entry. */
+export const entryKind = (bytes: Uint8Array): EntryKind | null => (bytes[0] === CODEC_VERSION ? (KINDS[bytes[1] ?? KINDS.length] ?? null) : null);
 
 /** Fills one buffer from the front. */
 class Writer {
@@ -254,11 +268,15 @@ class Writer {
     for (const server of list) this.u32(server);
   }
 
-  configuration({ voters, outgoing, learners }: Configuration): void {
-    this.u8(outgoing === null ? 0 : 1);
+  configuration({ voters, outgoing, learners, witnesses, next }: Configuration): void {
+    this.u8((outgoing === null ? 0 : JOINT) + (witnesses.length === 0 ? 0 : WITNESSES) + (next === null ? 0 : WAITING));
     this.servers(voters);
     if (outgoing !== null) this.servers(outgoing);
     this.servers(learners);
+    if (witnesses.length > 0) this.servers(witnesses);
+    if (next === null) return;
+    this.servers(next.voters);
+    this.servers(next.learners);
   }
 
   head(message: Message): void {
@@ -396,9 +414,15 @@ class Reader {
   }
 
   configuration(): Configuration {
-    const joint = this.bool();
+    const flags = this.u8();
+    if (flags > JOINT + WITNESSES + WAITING) throw new DecodeError('range', `a configuration has no flags ${flags}`);
     const voters = this.servers();
-    return { voters, outgoing: joint ? this.servers() : null, learners: this.servers() };
+    const outgoing = (flags & JOINT) === 0 ? null : this.servers();
+    const learners = this.servers();
+    const witnesses = (flags & WITNESSES) === 0 ? [] : this.servers();
+    if ((flags & WITNESSES) !== 0 && witnesses.length === 0) throw new DecodeError('range', 'a list of witnesses holds one at least');
+    const next = (flags & WAITING) === 0 ? null : { voters: this.servers(), learners: this.servers() };
+    return { voters, outgoing, learners, witnesses, next };
   }
 
   entry(): Entry {

@@ -1,3 +1,4 @@
+import { moveChange } from './change.js';
 import type { Effects } from './effects.js';
 import type { Entry } from './entry.js';
 import type { Outcome } from './event.js';
@@ -8,13 +9,14 @@ import { reachedByQuorum } from './membership.js';
 import { ignored, OK } from './outcome.js';
 import { fetch, type Leader, peerOf, type State } from './state.js';
 
-/** Paper figure 2, leaders, last rule: an N that a quorum holds durably, of the leader's own term (section 5.4.2, trap A24). */
+/** Paper figure 2, leaders, last rule: an N that a quorum holds durably, of the leader's own term (section 5.4.2, trap A24). It may end the leadership. */
 export function advanceLeaderCommit(state: State, leader: Leader): void {
   const reached = reachedByQuorum(state.configuration, state, matchOf) as LogIndex;
   // Entries of its own term are those from its noop on. What came before is committed with them, never by counting.
   if (reached <= state.commit || reached < leader.first) return;
   for (let index = plus(state.commit, 1); index <= reached; index = plus(index, 1)) leader.uncommittedBytes -= entryCost(state.log.entryAt(index));
   setCommit(state, reached);
+  moveChange(state, leader);
 }
 
 /** Paper figure 2, AppendEntries, rule 5. `known` is an index up to which this log agrees with the leader's. */

@@ -42,6 +42,16 @@ export interface Rejected {
 }
 
 /**
+ * A peer that needs the whole state: stream it, see InstallSnapshot. Ends with a `snapshotSent` event. Ignore one that is being served already.
+ * `witness`: it holds no state, so the stream is the meta and nothing else.
+ */
+export interface SnapshotOrder {
+  readonly to: ServerId;
+  readonly term: Term;
+  readonly witness: boolean;
+}
+
+/**
  * Everything one `drain` asks of the shell. Owned by the caller and reused: `drain` clears it first. Order of work:
  * hand over every `write` to the storage lane, then `send` (each is already allowed to leave), `apply`, `reads`, `fetch`.
  */
@@ -53,8 +63,7 @@ export interface Effects {
   readonly reads: ReadGrant[];
   readonly fetch: FetchOrder[];
   readonly rejected: Rejected[];
-  /** Peers that need the whole state: stream it, see InstallSnapshot. Ends with a `snapshotSent` event. Ignore one that is being served already. */
-  readonly snapshots: { readonly to: ServerId; readonly term: Term }[];
+  readonly snapshots: SnapshotOrder[];
 }
 
 export const newEffects = (): Effects => ({ writes: [], send: [], apply: [], reads: [], fetch: [], rejected: [], snapshots: [] });

@@ -14,7 +14,11 @@ import type { Lane, Role, State } from './state.js';
 export function encodeState(state: State, sink: NumberSink): void {
   const { tick } = state;
   for (const value of [state.id, state.term, state.vote, state.commit, state.applied, state.handed]) sink(value);
-  configuration(state.configuration, sink);
+  sink(state.configurations.length);
+  for (const one of state.configurations) {
+    sink(one.index);
+    configuration(one.configuration, sink);
+  }
   log(state, sink);
   lane(state.lane, tick, sink);
   role(state.role, tick, sink);
@@ -46,7 +50,7 @@ export function encodeState(state: State, sink: NumberSink): void {
   for (const one of state.snapshots) for (const value of [one.to, one.term]) sink(value);
 }
 
-const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
+const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration', 'omitted'];
 const ROLES: readonly RoleName[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 const PROGRESS: readonly ProgressState[] = ['probe', 'replicate', 'snapshot'];
 const MESSAGES: readonly Message['type'][] = [
@@ -163,6 +167,7 @@ function role(role: Role, tick: number, sink: NumberSink): void {
       sink(role.transferTo);
       sink(role.transferTo === 0 ? 0 : role.transferDeadline - tick);
       sink(role.transferTo === 0 ? 0 : role.transferRound);
+      sink(role.changing ? 1 : 0);
       sink(role.peers.length);
       for (const peer of role.peers) progress(peer, tick, sink);
       sink(role.reads.length);
@@ -189,6 +194,9 @@ function progress(peer: Progress, tick: number, sink: NumberSink): void {
     peer.fetchId === 0 ? 0 : peer.fetchNext,
     peer.knownIndex,
     peer.knownTerm,
+    peer.goal,
+    peer.goal === 0 ? 0 : tick - peer.goalAt,
+    peer.roundTicks,
     peer.window.count,
     peer.window.bytes,
   ])
@@ -228,6 +236,12 @@ function configuration(value: Configuration, sink: NumberSink): void {
   if (value.outgoing === null) sink(-1);
   else servers(value.outgoing, sink);
   servers(value.learners, sink);
+  servers(value.witnesses, sink);
+  if (value.next === null) sink(-1);
+  else {
+    servers(value.next.voters, sink);
+    servers(value.next.learners, sink);
+  }
 }
 
 function servers(list: readonly number[], sink: NumberSink): void {

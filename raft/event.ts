@@ -1,4 +1,4 @@
-import type { Entry, SnapshotMeta } from './entry.js';
+import type { Entry, SnapshotMeta, Target } from './entry.js';
 import type { LogIndex, ServerId, Term, WriteSeq } from './ids.js';
 import type { Message } from './message.js';
 
@@ -8,6 +8,11 @@ export type Event =
   | { readonly type: 'message'; readonly message: Message }
   /** One or more commands, one entry each, appended together. Taken only by a leader with room. */
   | { readonly type: 'propose'; readonly commands: readonly Uint8Array[] }
+  /**
+   * Who shall belong to the cluster (paper section 6). Taken only by a leader, one change at a time. A new voter that has not caught up is a learner
+   * first; from there on everything goes by itself, through leader changes too: `configuration` in status() and in `apply` shows how far it is.
+   */
+  | { readonly type: 'changeMembership'; readonly target: Target }
   /** A linearizable read (paper section 8, thesis 6.4). `context` is the caller's, unique within this run. Works on followers too. */
   | { readonly type: 'read'; readonly context: number }
   | { readonly type: 'campaign' }
@@ -26,13 +31,22 @@ export type Event =
   /** The transport lost its link to a peer: go back to probing it. */
   | { readonly type: 'unreachable'; readonly server: ServerId };
 
+/**
+ * changeUnderWay: a configuration is joint or not committed yet; noCommitInTerm: the leader is too new, ask again; badTarget: it makes no sense;
+ * roleFixed: a witness cannot become a full member, nor the reverse, under its id; nothingChanges: it is so already.
+ */
+export type MembershipRefusal = 'changeUnderWay' | 'noCommitInTerm' | 'transferUnderWay' | 'badTarget' | 'roleFixed' | 'nothingChanges';
+
 /** transferUnderWay: to somebody else; cannotLead: the one that was named; nobodyFits: none was named, and no other voter has been heard lately. */
 export type TransferRefusal = 'transferUnderWay' | 'cannotLead' | 'nobodyFits';
 
 /** What `step` says at once. Total: whatever a peer sends gives a code, never a throw. */
 export type Outcome =
   | { readonly code: 'ok' }
-  /** The commands got the indexes first .. first + n - 1 in `term`: whether they commit is told by `apply` or `rejected`. */
+  /**
+   * The commands got the indexes first .. first + n - 1 in `term`, a membership change the index `first`: whether they commit is told by `apply` or
+   * `rejected`.
+   */
   | { readonly code: 'proposed'; readonly first: LogIndex; readonly term: Term }
   | { readonly code: 'ignored'; readonly reason: string }
   | { readonly code: 'notLeader'; readonly leader: ServerId }
@@ -40,6 +54,6 @@ export type Outcome =
   | { readonly code: 'busy' }
   /** This leader is handing over to `to`, and takes nothing meanwhile: ask there in a moment; or here again, should it fail. */
   | { readonly code: 'transferring'; readonly to: ServerId }
-  /** What was asked of this leader cannot be done. `reason` is stable, `text` says more. */
-  | { readonly code: 'refused'; readonly reason: TransferRefusal; readonly text: string }
+  /** A membership change, or a transfer, that cannot be made. Nothing was proposed. `reason` is stable, `text` says more. */
+  | { readonly code: 'refused'; readonly reason: MembershipRefusal | TransferRefusal; readonly text: string }
   | { readonly code: 'halted' };

@@ -2,9 +2,11 @@ import type { Entry } from './entry.js';
 import type { Outcome } from './event.js';
 import { greater, type LogIndex, NO_SERVER, plus, type ServerId, type Term } from './ids.js';
 import { followCommit } from './commit.js';
+import { decodeConfiguration } from './codec.js';
+import { configurationAt, entryFault, forgetConfigurations, rebaseConfigurations, recordConfiguration } from './history.js';
 import { acknowledge, sendWhenDurable, writeEntry, writeSnapshot, writeTruncation } from './lane.js';
-import { follows } from './log.js';
-import { configurationFault } from './membership.js';
+import { follows, withoutData } from './log.js';
+import { configurationFault, sameConfiguration } from './membership.js';
 import type { AppendRequest, Heartbeat, InstallSnapshot } from './message.js';
 import { ignored, OK } from './outcome.js';
 import { becomeFollower, heardNow } from './roles.js';
@@ -16,6 +18,8 @@ export function onAppendRequest(state: State, message: AppendRequest): Outcome {
   const { log } = state;
   const { prevIndex, prevTerm, entries } = message;
   if (prevIndex > NUMBER_MAX || !follows(entries, prevIndex, prevTerm, message.term)) return ignored('its entries are not consecutive');
+  const odd = oddEntry(state, entries);
+  if (odd !== null) return ignored(odd);
   const fault = hear(state, message.from);
   if (fault !== null) return ignored(fault);
   if (state.gapFetch !== 0) return ignored('its log is being read back');
@@ -42,12 +46,28 @@ function take(state: State, leader: ServerId, entries: readonly Entry[], last: L
       if (log.termAt(entry.index) === entry.term) continue;
       // Paper figure 2, AppendEntries, rule 3: only a real conflict cuts. An old message that says less cuts nothing (trap A25).
       log.truncate(entry.index);
+      forgetConfigurations(state, entry.index);
       writeTruncation(state.lane, entry.index);
     }
-    log.append(entry);
-    writeEntry(state.lane, entry);
+    const held = state.witness ? withoutData(entry) : entry;
+    log.append(held);
+    writeEntry(state.lane, held);
+    if (entry.kind === 'configuration') recordConfiguration(state, entry.index, decodeConfiguration(entry.data));
   }
   acknowledge(state, leader, last);
+}
+
+/** PERF: one look at each entry's kind; the rest is rare. */
+function oddEntry(state: State, entries: readonly Entry[]): string | null {
+  for (const entry of entries) {
+    if (entry.kind === 'configuration') {
+      const fault = entryFault(entry);
+      if (fault !== null) return `the configuration in entry ${entry.index} cannot be: ${fault}`;
+    } else if (entry.kind === 'omitted' && !state.witness) {
+      return `entry ${entry.index} comes without its data, as for a witness, which this server is not`;
+    }
+  }
+  return null;
 }
 
 function contradicts(state: State, prevIndex: LogIndex, prevTerm: Term, entries: readonly Entry[]): boolean {
@@ -104,10 +124,12 @@ export function onInstallSnapshot(state: State, message: InstallSnapshot): Outco
   }
   if (state.installing !== null) return ignored('another snapshot is being installed');
   const kept = state.gapFetch === 0 && log.termAt(snapshot.index) === snapshot.term;
+  const known = kept ? configurationAt(state, snapshot.index) : null;
+  if (known !== null && !sameConfiguration(known, snapshot.configuration)) return ignored('its configuration is not the one at its index in this log');
   writeSnapshot(state.lane, snapshot, kept, state.commit);
   if (kept) log.compact(snapshot);
   else log.reset(snapshot);
-  state.configuration = snapshot.configuration;
+  rebaseConfigurations(state, snapshot, kept);
   state.commit = snapshot.index;
   state.installing = { seq: state.lane.nextSeq, index: snapshot.index };
   state.gapFetch = 0;

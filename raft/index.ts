@@ -16,7 +16,19 @@ export {
   encodeConfiguration,
   encodeEntry,
   encodeMessage,
+  entryKind,
 } from './codec.js';
 export { encodeMessageState } from './encode.js';
 export { InvariantError } from './invariant.js';
-export { configurationFault, isVoter } from './membership.js';
+export {
+  completeConfiguration,
+  configurationFault,
+  isVoter,
+  isWitness,
+  mayLead,
+  members,
+  plainConfiguration,
+  sameConfiguration,
+  targetFault,
+  UNKNOWN_CLUSTER,
+} from './membership.js';

@@ -1,10 +1,12 @@
-import type { Entry, EntryKind } from './entry.js';
+import { appendOwn, noteProposed } from './append.js';
+import { countRounds, moveChange } from './change.js';
+import type { Entry } from './entry.js';
 import type { Outcome } from './event.js';
 import { greater, lesser, type LogIndex, NO_INDEX, NO_SERVER, plus, type ServerId, type Term } from './ids.js';
 import { advanceLeaderCommit } from './commit.js';
 import { beat, heardAtOf, startRound } from './heartbeat.js';
-import { oldestWriteTicks, writeEntry } from './lane.js';
-import { entryCost, follows } from './log.js';
+import { oldestWriteTicks } from './lane.js';
+import { entryCost, follows, NO_DATA, omitData } from './log.js';
 import { reachedByQuorum } from './membership.js';
 import type { AppendResponse, HeartbeatResponse } from './message.js';
 import { BUSY, ignored, OK } from './outcome.js';
@@ -15,7 +17,6 @@ import { fetch, type Leader, leaderOf, peerOf, type State } from './state.js';
 
 /** A state under way to a peer is given up for lost after this many election timeouts (trap A30). */
 export const SNAPSHOT_TIMEOUTS = 20;
-const NO_DATA = new Uint8Array(0);
 
 /** Paper section 8: a new leader commits a noop to learn what is committed. */
 export function takeLeadership(state: State): void {
@@ -34,20 +35,11 @@ export function propose(state: State, commands: readonly Uint8Array[]): Outcome 
   if (log.last - state.commit >= options.uncommittedCountMax || role.uncommittedBytes >= options.uncommittedBytesMax) return BUSY;
   const first = plus(log.last, 1);
   for (const command of commands) appendOwn(state, role, 'command', command);
-  const range = state.proposed[state.proposed.length - 1];
-  if (range !== undefined && range.term === state.term) range.last = log.last;
-  else state.proposed.push({ term: state.term, first, last: log.last });
+  noteProposed(state, first);
   return { code: 'proposed', first, term: state.term };
 }
 
-function appendOwn(state: State, leader: Leader, kind: EntryKind, data: Uint8Array): void {
-  const entry: Entry = { index: plus(state.log.last, 1), term: state.term, kind, data };
-  state.log.append(entry);
-  writeEntry(state.lane, entry);
-  leader.uncommittedBytes += entryCost(entry);
-}
-
-/** Check-quorum, heartbeats, and snapshots that take too long. */
+/** Check-quorum, heartbeats, snapshots that take too long, and a membership change that waits. */
 export function leaderTick(state: State, leader: Leader): Outcome {
   const { options, tick } = state;
   if (oldestWriteTicks(state) >= options.electionTicks) {
@@ -66,6 +58,8 @@ export function leaderTick(state: State, leader: Leader): Outcome {
     leader.beatAt = tick;
     startRound(state, leader);
   }
+  countRounds(state, leader);
+  moveChange(state, leader);
   return OK;
 }
 
@@ -148,8 +142,9 @@ export function replicateAll(state: State, leader: Leader): void {
       if (peer.next > log.last) shared = [];
       else if (sharedFrom !== peer.next || shared.length === 0) shared = log.slice(peer.next, log.last, options.appendBytesMax);
       sharedFrom = peer.next;
-      sendAppend(state, peer, before, beforeTerm, shared);
-      track(state, peer, shared);
+      const entries = peer.witness ? omitData(shared) : shared;
+      sendAppend(state, peer, before, beforeTerm, entries);
+      track(state, peer, entries);
     }
     if (peer.state === 'replicate' && peer.window.count === 0 && peer.commitSent < lesser(state.commit, peer.match)) beat(state, leader, peer);
   }
@@ -175,6 +170,7 @@ export function onPeerFetched(state: State, peer: Progress, entries: readonly En
   if (beforeTerm === null || !follows(rest, before, beforeTerm, state.term) || plus(before, rest.length) > state.log.last)
     return ignored('these are not the entries asked for');
   if (rest.length === 0 || (peer.state === 'probe' && peer.probeSent)) return OK;
+  if (peer.witness) rest = omitData(rest);
   sendAppend(state, peer, before, beforeTerm, rest);
   track(state, peer, rest);
   const last = rest[rest.length - 1] as Entry;
@@ -234,5 +230,5 @@ function needSnapshot(state: State, peer: Progress): void {
   peer.probeSent = true;
   if (state.tick - peer.heardAt >= state.options.electionTicks) return;
   becomeSnapshot(peer, state.tick);
-  state.snapshots.push({ to: peer.server, term: state.term });
+  state.snapshots.push({ to: peer.server, term: state.term, witness: peer.witness });
 }

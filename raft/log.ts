@@ -165,6 +165,13 @@ export class Log {
   }
 }
 
+/** As a witness holds them (membership.ts): each command without its data. PERF: made for every witness and append anew; full members share theirs. */
+export const omitData = (entries: readonly Entry[]): Entry[] => entries.map(withoutData);
+
+export const withoutData = (entry: Entry): Entry =>
+  entry.kind === 'command' ? { index: entry.index, term: entry.term, kind: 'omitted', data: NO_DATA } : entry;
+export const NO_DATA = new Uint8Array(0);
+
 /** Are these consecutive, their terms not falling, from the entry after (index, term) on, and none newer than `termMax`? */
 export function follows(entries: readonly Entry[], index: LogIndex, term: Term, termMax: Term): boolean {
   let last: number = index;

@@ -31,6 +31,15 @@ export interface Progress {
   /** The term at an index that memory does not hold any more, learnt from a fetch. */
   knownIndex: LogIndex;
   knownTerm: Term;
+  /** It gets entries without data. */
+  readonly witness: boolean;
+  /**
+   * A learner that is to be a voter (thesis 4.2.1): rounds of catching up. Where the log ended when this round began, 0 for no rounds; the tick of that;
+   * and how many ticks the round before took, -1 for none.
+   */
+  goal: LogIndex;
+  goalAt: number;
+  roundTicks: number;
   readonly window: Window;
 }
 
@@ -43,7 +52,7 @@ export interface Window {
   bytes: number;
 }
 
-export function newProgress(server: ServerId, next: LogIndex, tick: number): Progress {
+export function newProgress(server: ServerId, next: LogIndex, tick: number, witness = false): Progress {
   return {
     server,
     state: 'probe',
@@ -59,6 +68,10 @@ export function newProgress(server: ServerId, next: LogIndex, tick: number): Pro
     fetchNext: NO_INDEX,
     knownIndex: NO_INDEX,
     knownTerm: 0 as Term,
+    witness,
+    goal: NO_INDEX,
+    goalAt: 0,
+    roundTicks: -1,
     window: { last: [], cost: [], head: 0, count: 0, bytes: 0 },
   };
 }

@@ -1,4 +1,4 @@
-import type { Configuration, Entry, HardState, SnapshotMeta } from './entry.js';
+import type { Configuration, ConfigurationAt, Entry, HardState, SnapshotMeta } from './entry.js';
 import type { LogIndex, ServerId, Term } from './ids.js';
 
 /** Limits and timing of a core. Times are in ticks. */
@@ -32,7 +32,10 @@ export const DEFAULT_OPTIONS: RaftOptions = {
   applyBytesMax: 4 << 20,
 };
 
-/** Where a core starts from: what its storage recovered. On first boot: snapshot {index 0, term 0, the bootstrap configuration}, no entries. */
+/**
+ * Where a core starts from: what its storage recovered. On first boot: snapshot {index 0, term 0, the bootstrap configuration}, no entries. The
+ * bootstrap configuration is the same on every server that is there from the beginning, and empty on one that is added later.
+ */
 export interface RaftInit {
   readonly id: ServerId;
   readonly hardState: HardState;
@@ -41,6 +44,13 @@ export interface RaftInit {
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
   readonly tail: readonly Entry[];
+  /**
+   * The configurations of the entries behind the snapshot, by index. Those in the tail may be left out, and all of them where the tail is everything.
+   * RangeError without it where the tail is less: nobody would know who belongs to the cluster.
+   */
+  readonly configurations?: readonly ConfigurationAt[];
+  /** This server is a witness, from its first boot to its last. Default false. */
+  readonly witness?: boolean;
   /** The state machine stands here: snapshot.index <= applied <= lastIndex. */
   readonly applied: LogIndex;
   /** 53 bits at most: the seed of the core's own random word, which is part of its state. */
@@ -61,7 +71,9 @@ export interface Status {
   readonly firstIndex: LogIndex;
   readonly lastIndex: LogIndex;
   readonly durableIndex: LogIndex;
+  /** In effect, and the index of its entry (or of its snapshot): committed if that is. */
   readonly configuration: Configuration;
+  readonly configurationIndex: LogIndex;
   readonly halted: boolean;
   /** Leader only, else empty. */
   readonly progress: readonly {

@@ -2,9 +2,11 @@ import { campaign, countVotes, onPreVoteResponse, onVoteResponse } from './candi
 import { advanceLeaderCommit, handOut, onApplied, onApplyFetched } from './commit.js';
 import type { Effects } from './effects.js';
 import { encodeState } from './encode.js';
-import type { Entry, SnapshotMeta } from './entry.js';
+import { changeMembership } from './change.js';
+import type { Configuration, Entry, SnapshotMeta } from './entry.js';
 import type { Event, Outcome } from './event.js';
 import { onAppendRequest, onHeartbeat, onInstallSnapshot } from './follower.js';
+import { configurationAt, rebaseConfigurations } from './history.js';
 import { lesser, type LogIndex, NO_SERVER, type ServerId, type Term, type WriteSeq } from './ids.js';
 import { invariant, unreachable } from './invariant.js';
 import { issueOrder, sendWhenDurable, settle } from './lane.js';
@@ -15,7 +17,7 @@ import type { NumberSink, RaftInit, RaftOptions, Status } from './raft-types.js'
 import { expireReads, onRead, onReadIndexRequest, onReadIndexResponse, startReads } from './reads.js';
 import { becomeFollower } from './roles.js';
 import { cloneState, newState } from './start.js';
-import { leaderOf, NUMBER_MAX, type State } from './state.js';
+import { leaderOf, NUMBER_MAX, peerOf, type State } from './state.js';
 import { statusOf } from './status.js';
 import { advanceTransfer, expireTransfer, onTimeoutNow, onTransferLeadership } from './transfer.js';
 import { inLease, onPreVoteRequest, onVoteRequest } from './vote.js';
@@ -77,6 +79,11 @@ export class Raft {
     return this.#state.log.termAt(index);
   }
 
+  /** The one in effect at `index`: what a snapshot there has to carry. Null where the log is compacted further. */
+  configurationAt(index: LogIndex): Configuration | null {
+    return configurationAt(this.#state, index);
+  }
+
   get id(): ServerId {
     return this.#state.id;
   }
@@ -123,6 +130,8 @@ function handle(state: State, event: Event): Outcome {
       return onMessage(state, event.message);
     case 'propose':
       return propose(state, event.commands);
+    case 'changeMembership':
+      return changeMembership(state, event.target);
     case 'read':
       return onRead(state, event.context);
     case 'campaign':
@@ -170,6 +179,8 @@ function onMessage(state: State, message: Message): Outcome {
   if (message.type === 'timeoutNow') return onTimeoutNow(state, message);
   if (message.term > state.term) {
     if (message.type === 'voteRequest' && !message.transfer && inLease(state)) return ignored('a leader is alive');
+    if (state.role.name === 'leader' && isAnswer(message.type) && peerOf(state.role, message.from) === null)
+      return ignored('it is no member, and was not asked');
     becomeFollower(state, message.term, NO_SERVER);
   } else if (message.term < state.term && message.type !== 'preVoteResponse') {
     return onStale(state, message);
@@ -199,6 +210,10 @@ function onMessage(state: State, message: Message): Outcome {
       return unreachable(message);
   }
 }
+
+/** Who was removed, or never belonged, does not move a leader by its term (trap A21). What asks is another matter: it may come from a newer leader. */
+const isAnswer = (type: Message['type']): boolean =>
+  type === 'appendResponse' || type === 'heartbeatResponse' || type === 'voteResponse' || type === 'preVoteResponse' || type === 'readIndexResponse';
 
 /** Paper section 5.1: a request with an old term is refused. The answer's term tells the sender to step down (trap A16). */
 function onStale(state: State, message: Message): Outcome {
@@ -260,6 +275,7 @@ function onCompacted(state: State, meta: SnapshotMeta): Outcome {
   invariant(meta.index <= state.applied && state.installing === null, 'only what is applied is compacted: compacted, applied', meta.index, state.applied);
   const known = log.termAt(meta.index);
   invariant(known === null || known === meta.term, "the snapshot carries the term of its entry: index, its term, the log's", meta.index, meta.term, known ?? 0);
+  rebaseConfigurations(state, meta, true);
   log.compact(meta);
   return OK;
 }

@@ -1,9 +1,9 @@
-import { type LogIndex, NO_SERVER, nextTerm, plus, type ServerId, type Term } from './ids.js';
+import { lesser, type LogIndex, NO_SERVER, nextTerm, plus, type ServerId, type Term } from './ids.js';
 import { invariant } from './invariant.js';
+import { mayCampaign } from './history.js';
 import { hardStateDurable, writeHardState } from './lane.js';
 import { entryCost } from './log.js';
-import { isVoter, members } from './membership.js';
-import { newProgress } from './progress.js';
+import { meetPeers } from './peers.js';
 import { endReads } from './reads.js';
 import { drawTimer, type Leader, NO_ROUND, type Role, type State } from './state.js';
 
@@ -57,28 +57,27 @@ export function becomeLeader(state: State): Leader {
     state.term,
     state.vote,
   );
-  invariant(isVoter(state.configuration, state.id), 'only a voter leads: term', state.term);
+  invariant(mayCampaign(state) && !state.witness, 'only a voter that holds the state leads: term', state.term);
   const { log } = state;
   const next = plus(log.last, 1);
   let uncommittedBytes = 0;
   for (let index = plus(state.commit, 1); index < next; index = plus(index, 1)) {
     uncommittedBytes += entryCost(log.entryAt(index));
   }
-  const peers = members(state.configuration)
-    .filter((server) => server !== state.id)
-    .map((server) => newProgress(server, next, state.tick));
   const role: Leader = {
     name: 'leader',
-    peers,
+    peers: [],
     first: next,
     uncommittedBytes,
     round: 0,
     beatAt: state.tick,
+    changing: true,
     reads: [],
     transferTo: NO_SERVER,
     transferDeadline: 0,
     transferRound: NO_ROUND,
   };
+  meetPeers(state, role, next);
   (state as Mutable).role = role;
   return role;
 }
@@ -116,12 +115,16 @@ function leaveRole(state: State): void {
 
 /** "Unknown" is the honest outcome: these may still be committed by a later leader. */
 function rejectUncommitted(state: State): void {
-  const range = state.proposed[state.proposed.length - 1];
-  if (range === undefined) return;
-  const from = range.first > state.commit ? range.first : plus(state.commit, 1);
-  for (let index: LogIndex = from; index <= range.last; index = plus(index, 1)) {
-    state.rejected.push({ index, term: range.term, reason: 'leadershipLost' });
+  const { proposed, commit } = state;
+  let kept = 0;
+  for (const range of proposed) {
+    const from = range.first > commit ? range.first : plus(commit, 1);
+    for (let index: LogIndex = from; index <= range.last; index = plus(index, 1)) {
+      state.rejected.push({ index, term: range.term, reason: 'leadershipLost' });
+    }
+    if (range.first > commit) continue;
+    range.last = lesser(range.last, commit);
+    proposed[kept++] = range;
   }
-  if (from === range.first) state.proposed.pop();
-  else if (range.last >= from) range.last = plus(from, -1);
+  proposed.length = kept;
 }

@@ -1,7 +1,10 @@
+import { decodeConfiguration } from './codec.js';
+import type { ConfigurationAt } from './entry.js';
+import { entryFault } from './history.js';
 import { greater, type LogIndex, NO_SERVER, type ServerId } from './ids.js';
 import { cloneLane, newLane } from './lane.js';
 import { Log } from './log.js';
-import { configurationFault } from './membership.js';
+import { configurationFault, members } from './membership.js';
 import { cloneProgress } from './progress.js';
 import type { RaftInit, RaftOptions } from './raft-types.js';
 import { draw, drawTimer, fetch, type Role, type State } from './state.js';
@@ -13,10 +16,13 @@ export function newState(init: RaftInit, options: RaftOptions): State {
   const { snapshot, hardState } = init;
   const log = new Log(snapshot.index, snapshot.term, init.lastIndex, init.lastTerm, init.tail);
   const commit = greater(greater(hardState.commit, init.applied), snapshot.index);
+  const configurations = recovered(init);
   const state: State = {
     id: init.id,
     options,
-    configuration: snapshot.configuration,
+    witness: init.witness ?? false,
+    configuration: (configurations[configurations.length - 1] as ConfigurationAt).configuration,
+    configurations,
     term: hardState.term,
     vote: hardState.vote,
     role: { name: 'follower', leader: NO_SERVER, reads: [] },
@@ -53,6 +59,7 @@ export function newState(init: RaftInit, options: RaftOptions): State {
 export function cloneState(state: State): State {
   return {
     ...state,
+    configurations: state.configurations.slice(),
     role: cloneRole(state.role),
     log: state.log.clone(),
     lane: cloneLane(state.lane),
@@ -81,12 +88,42 @@ function cloneRole(role: Role): Role {
         uncommittedBytes: role.uncommittedBytes,
         round: role.round,
         beatAt: role.beatAt,
+        changing: role.changing,
         reads: role.reads.map((read) => ({ ...read })),
         transferTo: role.transferTo,
         transferDeadline: role.transferDeadline,
         transferRound: role.transferRound,
       };
   }
+}
+
+/** The one of the snapshot, then those of the log. initFault has looked at them. */
+function recovered(init: RaftInit): ConfigurationAt[] {
+  const { snapshot, tail } = init;
+  const tailFirst = init.lastIndex - tail.length + 1;
+  const found: ConfigurationAt[] = [{ index: snapshot.index, configuration: snapshot.configuration }];
+  for (const one of init.configurations ?? []) if (one.index > snapshot.index && one.index < tailFirst) found.push(one);
+  for (const entry of tail) if (entry.kind === 'configuration') found.push({ index: entry.index, configuration: decodeConfiguration(entry.data) });
+  return found;
+}
+
+function configurationsFault({ snapshot, tail, lastIndex, configurations }: RaftInit): string | null {
+  // A server that waits to be added knows no cluster.
+  const first = members(snapshot.configuration).length === 0 ? null : configurationFault(snapshot.configuration);
+  if (first !== null) return first;
+  if (configurations === undefined && tail.length < lastIndex - snapshot.index) return 'the tail is not the whole log, so its configurations are needed';
+  let index = 0;
+  for (const one of configurations ?? []) {
+    if (one.index <= index || one.index > lastIndex) return `the configuration at ${one.index} is out of place`;
+    index = one.index;
+    const fault = configurationFault(one.configuration);
+    if (fault !== null) return `at ${index}: ${fault}`;
+  }
+  for (const entry of tail) {
+    const fault = entry.kind === 'configuration' ? entryFault(entry) : null;
+    if (fault !== null) return `entry ${entry.index}: ${fault}`;
+  }
+  return null;
 }
 
 /** The id goes in, so that servers started with one seed do not campaign in step. */
@@ -110,8 +147,6 @@ function initFault(init: RaftInit): string | null {
   if (numbers.some((value) => !Number.isSafeInteger(value) || value < 0)) return 'terms, indexes and the seed must be safe integers of 0 or more';
   if (!Number.isInteger(id) || id < 1 || id > 0x7fffffff) return `the server id must be 1 to 2147483647, got ${id}`;
   if (!Number.isInteger(hardState.vote) || hardState.vote < 0 || hardState.vote > 0x7fffffff) return `the vote must be a server id or 0, got ${hardState.vote}`;
-  const configuration = configurationFault(snapshot.configuration);
-  if (configuration !== null) return configuration;
   if (snapshot.index === 0 && snapshot.term !== 0) return 'a snapshot at index 0 has term 0';
   if (lastIndex < snapshot.index) return `the log ends at ${lastIndex}, before its snapshot at ${snapshot.index}`;
   if (lastIndex === snapshot.index && lastTerm !== snapshot.term) return `lastTerm is ${lastTerm}, but the log ends with the snapshot of term ${snapshot.term}`;
@@ -131,5 +166,5 @@ function initFault(init: RaftInit): string | null {
     newest = entry.term;
   }
   if (tail.length > 0 && newest !== lastTerm) return `lastTerm is ${lastTerm}, but the tail ends with term ${newest}`;
-  return null;
+  return configurationsFault(init);
 }

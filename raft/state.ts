@@ -1,5 +1,5 @@
-import type { FetchOrder, ReadGrant, Rejected } from './effects.js';
-import type { Configuration, Entry, SnapshotMeta } from './entry.js';
+import type { FetchOrder, ReadGrant, Rejected, SnapshotOrder } from './effects.js';
+import type { Configuration, ConfigurationAt, Entry, SnapshotMeta } from './entry.js';
 import { type LogIndex, NO_SERVER, type ServerId, type Term, type WriteSeq } from './ids.js';
 import type { Log } from './log.js';
 import type { Message } from './message.js';
@@ -57,6 +57,8 @@ export interface Leader {
   round: number;
   /** The tick of the newest round that time asked for. */
   beatAt: number;
+  /** A configuration is joint, waits, or is not committed: see change.ts. */
+  changing: boolean;
   readonly reads: LeaderRead[];
   /** Leadership is being handed to it until the tick `transferDeadline`; NO_SERVER: to nobody. */
   transferTo: ServerId;
@@ -101,7 +103,12 @@ export interface Lane {
 export interface State {
   readonly id: ServerId;
   readonly options: RaftOptions;
+  /** A witness: holds no data and never campaigns. */
+  readonly witness: boolean;
+  /** In effect: the last of these. */
   configuration: Configuration;
+  /** By index: the one at the base of the log, and each whose entry follows. Never empty. */
+  readonly configurations: ConfigurationAt[];
   readonly term: Term;
   readonly vote: ServerId;
   readonly role: Role;
@@ -135,7 +142,7 @@ export interface State {
   readonly grants: ReadGrant[];
   readonly fetches: FetchOrder[];
   readonly rejected: Rejected[];
-  readonly snapshots: { readonly to: ServerId; readonly term: Term }[];
+  readonly snapshots: SnapshotOrder[];
 }
 
 /** The leader of this term as far as this server knows. */

@@ -1,3 +1,4 @@
+import { newestConfiguration } from './history.js';
 import { plus } from './ids.js';
 import type { Status } from './raft-types.js';
 import { leaderOf, type State } from './state.js';
@@ -17,6 +18,7 @@ export function statusOf(state: State): Status {
     lastIndex: log.last,
     durableIndex: lane.durableIndex,
     configuration: state.configuration,
+    configurationIndex: newestConfiguration(state).index,
     halted: state.halted,
     progress:
       role.name !== 'leader'

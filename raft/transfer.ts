@@ -1,6 +1,7 @@
 import { campaignFault, startTransferElection } from './candidate.js';
 import type { Outcome, TransferRefusal } from './event.js';
 import { NO_SERVER, type ServerId } from './ids.js';
+import { mayLead } from './membership.js';
 import type { TimeoutNow } from './message.js';
 import { ignored, OK } from './outcome.js';
 import type { Progress } from './progress.js';
@@ -32,7 +33,7 @@ export function onTransferLeadership(state: State, to: ServerId): Outcome {
 export function advanceTransfer(state: State, leader: Leader): void {
   if (leader.transferTo === NO_SERVER) return;
   const peer = peerOf(leader, leader.transferTo);
-  if (peer === null || !mayLead(state, leader.transferTo)) {
+  if (peer === null || !mayLead(state.configuration, leader.transferTo)) {
     // The configuration has changed under it (trap A49).
     endTransfer(leader);
     return;
@@ -67,12 +68,9 @@ function endTransfer(leader: Leader): void {
 function successorFault(state: State, leader: Leader, to: ServerId): string | null {
   if (to === state.id) return 'it leads already';
   const peer = peerOf(leader, to);
-  if (peer === null || !mayLead(state, to)) return `server ${to} is not a voter that may lead and stays one`;
+  if (peer === null || !mayLead(state.configuration, to)) return `server ${to} is not a voter that may lead and stays one`;
   return isHeard(state, peer) ? null : `server ${to} has not been heard for an election timeout`;
 }
-
-/** A voter of the configuration that is or will be: one that is about to leave it is no successor. */
-const mayLead = (state: State, server: ServerId): boolean => state.configuration.voters.includes(server);
 
 const isHeard = (state: State, peer: Progress): boolean => state.tick - peer.heardAt < state.options.electionTicks;
 
@@ -80,7 +78,7 @@ const isHeard = (state: State, peer: Progress): boolean => state.tick - peer.hea
 function fittest(state: State, leader: Leader): ServerId {
   let best: Progress | null = null;
   for (const peer of leader.peers) {
-    if (!mayLead(state, peer.server) || !isHeard(state, peer)) continue;
+    if (!mayLead(state.configuration, peer.server) || !isHeard(state, peer)) continue;
     if (best === null || peer.match > best.match || (peer.match === best.match && peer.heardAt > best.heardAt)) best = peer;
   }
   return best === null ? NO_SERVER : best.server;

@@ -40,7 +40,7 @@ class Engine implements Storage {
     this.#headHash = opened.headHash;
     this.#slotSequence = opened.slotSequence;
     this.#generationNext = opened.generationNext;
-    const { identity, firstBoot, head, tail } = opened;
+    const { identity, firstBoot, head, tail, configurations } = opened;
     this.recovered = {
       identity,
       firstBoot,
@@ -49,6 +49,7 @@ class Engine implements Storage {
       lastIndex: head.lastIndex,
       lastTerm: head.lastTerm,
       tail,
+      configurations,
       applied: head.applied,
     };
     this.#sweeper = new Sweeper(device, (error) => this.#fail('Removing old records failed', error));

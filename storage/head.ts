@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import type { HardState, SnapshotMeta } from '../raft/entry.js';
 import type { LogIndex, Term } from '../raft/ids.js';
+import { completeConfiguration } from '../raft/membership.js';
 import { HEAD_KEY } from './keys.js';
 import { checkOf, damaged, readSafe, seal, unseal, writeSafe } from './record.js';
 
@@ -31,11 +32,15 @@ export const sealHead = (head: Head): Buffer => seal(HEAD_KEY, Buffer.from(JSON.
 export function unsealHead(value: Uint8Array): Head {
   const body = unseal(HEAD_KEY, value);
   try {
-    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString()) as Head;
+    const head = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString()) as Head;
+    return { ...head, base: completeMeta(head.base), applied: completeMeta(head.applied) };
   } catch (error) {
     throw damaged('The head record cannot be read, though its checksum holds', error);
   }
 }
+
+/** As an older version may have written it. */
+const completeMeta = (meta: SnapshotMeta): SnapshotMeta => ({ ...meta, configuration: completeConfiguration(meta.configuration) });
 
 export const headHash = checkOf;
 

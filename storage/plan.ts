@@ -1,5 +1,6 @@
 import type { Entry, HardState, SnapshotMeta } from '../raft/entry.js';
 import { type LogIndex, logIndex, type Term } from '../raft/ids.js';
+import { sameConfiguration } from '../raft/membership.js';
 import { hashOfMeta, type Head } from './head.js';
 import type { Batch } from './storage.js';
 
@@ -192,7 +193,7 @@ class LogModel {
 const sameHardState = (a: HardState, b: HardState): boolean => a.term === b.term && a.vote === b.vote && a.commit === b.commit;
 
 const sameMeta = (a: SnapshotMeta, b: SnapshotMeta): boolean =>
-  a === b || (a.index === b.index && a.term === b.term && JSON.stringify(a.configuration) === JSON.stringify(b.configuration));
+  a === b || (a.index === b.index && a.term === b.term && sameConfiguration(a.configuration, b.configuration));
 
 /** A broken promise of the caller: crash, never caught. */
 export function must(holds: boolean, rule: string, ...numbers: readonly (number | undefined)[]): void {

@@ -1,4 +1,5 @@
-import type { Configuration, Entry, SnapshotMeta } from '../raft/entry.js';
+import { decodeConfiguration, entryKind } from '../raft/codec.js';
+import type { Configuration, ConfigurationAt, Entry, SnapshotMeta } from '../raft/entry.js';
 import { NO_INDEX, NO_SERVER, NO_TERM, type ServerId } from '../raft/ids.js';
 import type { Device } from './device.js';
 import { decodePosition, encodePosition, hashOfMeta, type Head, headFits, headHash, type Position, sealHead, unsealHead } from './head.js';
@@ -25,6 +26,7 @@ export interface Opened {
   readonly headHash: number;
   readonly slotSequence: number;
   readonly tail: readonly Entry[];
+  readonly configurations: readonly ConfigurationAt[];
   /** Never used before on this device, live or staged. */
   readonly generationNext: number;
   /** The first log record on disk, which may lie before the base: compacted ones are removed lazily. */
@@ -45,7 +47,7 @@ export async function openDevice(device: Device, options: EngineOptions): Promis
   if (device.stamp === null) return firstBoot(device, options);
   const identity = checkIdentity(stamp, device.stamp, options);
   const { head, hash, slotSequence } = checkHead(device);
-  const tail = await checkLog(device, head, options.tailBytesMax);
+  const { tail, configurations } = await checkLog(device, head, options.tailBytesMax);
   return {
     identity,
     firstBoot: false,
@@ -53,6 +55,7 @@ export async function openDevice(device: Device, options: EngineOptions): Promis
     headHash: hash,
     slotSequence,
     tail,
+    configurations,
     generationNext: Math.max(head.generation, await newestGeneration(device)) + 1,
     oldestRecord: await oldestRecord(device, head),
   };
@@ -86,7 +89,7 @@ async function firstBoot(device: Device, options: EngineOptions): Promise<Opened
   const hash = headHash(sealed);
   await device.writeSlot(0, encodePosition(settledPosition(head, hash, 2)));
   await device.initialized();
-  return { identity, firstBoot: true, head, headHash: hash, slotSequence: 2, tail: [], generationNext: 2, oldestRecord: 1 };
+  return { identity, firstBoot: true, head, headHash: hash, slotSequence: 2, tail: [], configurations: [], generationNext: 2, oldestRecord: 1 };
 }
 
 interface Stamp extends Identity {
@@ -173,7 +176,8 @@ export const settledPosition = (head: Head, hash: number, slotSequence: number):
 });
 
 /** Walks the chain from the base to the last entry. PERF: hundreds of MB pass here at a restart; only the tail is decoded. */
-async function checkLog(device: Device, head: Head, tailBytesMax: number): Promise<readonly Entry[]> {
+async function checkLog(device: Device, head: Head, tailBytesMax: number): Promise<Pick<Opened, 'tail' | 'configurations'>> {
+  const configurations: ConfigurationAt[] = [];
   const tail: LogRecord[] = [];
   let tailFrom = 0;
   let tailBytes = 0;
@@ -191,6 +195,7 @@ async function checkLog(device: Device, head: Head, tailBytesMax: number): Promi
         throw damaged(`Log entry ${record.index} does not follow the entry ${index} that is on disk: the hash chain is broken between the two`);
       if (record.term < term) throw damaged(`Log entry ${record.index} has term ${record.term}, less than the term ${term} of the entry before it`);
       ({ index, hash, term } = record);
+      if (entryKind(record.encoded) === 'configuration') configurations.push(configurationOf(record));
       tail.push(record);
       tailBytes += record.dataBytes;
       while (tailBytes > tailBytesMax && tailFrom < tail.length - 1) {
@@ -204,7 +209,16 @@ async function checkLog(device: Device, head: Head, tailBytesMax: number): Promi
   if (index !== head.lastIndex || hash !== head.lastHash || term !== head.lastTerm) {
     throw damaged(`The log ends at entry ${index}; the head record says ${head.lastIndex}, term ${head.lastTerm}`);
   }
-  return tail.map(entryOf);
+  return { tail: tail.map(entryOf), configurations };
+}
+
+function configurationOf(record: LogRecord): ConfigurationAt {
+  const { index, data } = entryOf(record);
+  try {
+    return { index, configuration: decodeConfiguration(data) };
+  } catch (error) {
+    throw damaged(`Log entry ${index} holds a configuration that cannot be decoded, though its checksum holds`, error);
+  }
 }
 
 async function newestGeneration(device: Device): Promise<number> {

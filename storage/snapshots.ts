@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 import type { SnapshotMeta } from '../raft/entry.js';
+import { completeConfiguration } from '../raft/membership.js';
 import type { DeviceRecord } from './device.js';
 import { stateName } from './keys.js';
 import { unseal } from './record.js';
@@ -171,8 +172,4 @@ function parseRecords(body: Uint8Array, what: string, into: (readonly [string, U
 }
 
 /** The same keys in the same order, whatever object it came from. */
-const canonical = ({ index, term, configuration: { voters, outgoing, learners } }: SnapshotMeta): SnapshotMeta => ({
-  index,
-  term,
-  configuration: { voters, outgoing, learners },
-});
+const canonical = ({ index, term, configuration }: SnapshotMeta): SnapshotMeta => ({ index, term, configuration: completeConfiguration(configuration) });

@@ -1,4 +1,4 @@
-import type { Entry, HardState, SnapshotMeta } from '../raft/entry.js';
+import type { ConfigurationAt, Entry, HardState, SnapshotMeta } from '../raft/entry.js';
 import type { WriteOrder } from '../raft/effects.js';
 import type { LogIndex, ServerId, Term } from '../raft/ids.js';
 
@@ -43,6 +43,8 @@ export interface Recovered {
   readonly lastTerm: Term;
   /** The newest entries, at most `tailBytesMax` of data (but at least one if there is any), contiguous, ending at lastIndex. */
   readonly tail: readonly Entry[];
+  /** The configurations of the log's entries behind the base, by index: all of them, also those before the tail. */
+  readonly configurations: readonly ConfigurationAt[];
   /** Where the persisted state machine stands: base.index <= applied.index <= lastIndex. */
   readonly applied: SnapshotMeta;
 }

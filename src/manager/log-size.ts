@@ -1,4 +1,4 @@
-import type { Entry, SnapshotMeta } from '../../raft/entry.js';
+import type { Configuration, Entry, SnapshotMeta } from '../../raft/entry.js';
 import type { LogIndex, Term } from '../../raft/ids.js';
 import { Fifo } from './fifo.js';
 
@@ -6,6 +6,8 @@ interface Mark {
   readonly index: LogIndex;
   readonly term: Term;
   readonly bytes: number;
+  /** In effect at this index: a snapshot carries the one it stands under, not a newer one. */
+  readonly configuration: Configuration;
 }
 
 /** What an entry costs on disk beyond its data, roughly. */
@@ -30,14 +32,14 @@ export class LogSize {
     this.marks = new Fifo();
     this.bytes = 0;
     this.markedBytes = 0;
-    this.marks.push({ index: applied.index, term: applied.term, bytes: 0 });
+    this.marks.push({ ...applied, bytes: 0 });
   }
 
-  applied(entry: Entry): void {
+  applied(entry: Entry, configuration: Configuration): void {
     this.bytes += entry.data.length + ENTRY_OVERHEAD;
     if (this.bytes - this.markedBytes < this.bytesKept / MARKS) return;
     this.markedBytes = this.bytes;
-    this.marks.push({ index: entry.index, term: entry.term, bytes: this.bytes });
+    this.marks.push({ index: entry.index, term: entry.term, bytes: this.bytes, configuration });
   }
 
   /** Up to where the log may go now, or null. Each mark is given once, and only when the state is durable at or behind it. */
@@ -49,6 +51,6 @@ export class LogSize {
       found = head;
       this.marks.shift();
     }
-    return found === null || found.index === 0 ? null : { index: found.index, term: found.term, configuration: durable.configuration };
+    return found === null || found.index === 0 ? null : { index: found.index, term: found.term, configuration: found.configuration };
   }
 }

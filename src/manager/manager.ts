@@ -70,7 +70,7 @@ export async function startManager(
       clusterId: config.clusterId,
       serverId: config.serverId,
       tailBytesMax: DEFAULT_OPTIONS.tailBytesMax,
-      bootstrap: { voters: config.members.map((member) => member.serverId), outgoing: null, learners: [] },
+      bootstrap: { voters: config.members.map((member) => member.serverId), outgoing: null, learners: [], witnesses: [], next: null },
       randomIncarnation: () => v4({ random: uuidBytes(random) }),
     });
     const writeSeconds = new PlainHistogram(WRITE_BOUNDS_S);

@@ -11,6 +11,7 @@ export function raftInit(recovered: Recovered, random: Random): RaftInit {
     lastIndex: recovered.lastIndex,
     lastTerm: recovered.lastTerm,
     tail: recovered.tail,
+    configurations: recovered.configurations,
     applied: recovered.applied.index,
     seed: random.uint32() * 0x20_0000 + (random.uint32() >>> 11),
   };

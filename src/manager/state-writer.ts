@@ -1,4 +1,5 @@
-import type { Entry, SnapshotMeta } from '../../raft/entry.js';
+import { decodeConfiguration } from '../../raft/codec.js';
+import type { Configuration, Entry, SnapshotMeta } from '../../raft/entry.js';
 import type { LogIndex, Term } from '../../raft/ids.js';
 import type { Clock } from '../clock.js';
 import { changesDurable, dirtyCount, takeChanges } from '../cluster/changes.js';
@@ -22,10 +23,12 @@ interface Waiter {
 export class StateWriter {
   /** Where the persisted state stands. */
   durable: SnapshotMeta;
+  /** In effect where the state in memory stands. */
+  private configuration: Configuration;
   private readonly clock: Clock;
   private readonly flushMs: number;
   private readonly logSize: LogSize;
-  /** Commands were applied since the last take: since then. */
+  /** Commands or configurations were applied since the last take: since then. */
   private unwrittenSinceMs: number | null = null;
   private wanted = false;
   private readonly waiters: Waiter[] = [];
@@ -35,6 +38,7 @@ export class StateWriter {
     this.flushMs = flushMs;
     this.logSize = new LogSize(logBytesKept);
     this.durable = applied;
+    this.configuration = applied.configuration;
     this.logSize.begin(applied);
   }
 
@@ -43,8 +47,9 @@ export class StateWriter {
   }
 
   applied(entry: Entry): void {
-    this.logSize.applied(entry);
-    if (entry.kind === 'command') this.unwrittenSinceMs ??= this.clock.nowMs();
+    if (entry.kind === 'configuration') this.configuration = decodeConfiguration(entry.data);
+    this.logSize.applied(entry, this.configuration);
+    if (entry.kind === 'command' || entry.kind === 'configuration') this.unwrittenSinceMs ??= this.clock.nowMs();
   }
 
   /** Null: nothing is due. */
@@ -55,7 +60,7 @@ export class StateWriter {
     const { changes, mark } = takeChanges(state);
     this.unwrittenSinceMs = null;
     this.wanted = false;
-    return { changes, applied: { index, term, configuration: this.durable.configuration }, durable: () => changesDurable(state, mark) };
+    return { changes, applied: { index, term, configuration: this.configuration }, durable: () => changesDurable(state, mark) };
   }
 
   compaction(streaming: boolean): SnapshotMeta | null {
@@ -71,6 +76,7 @@ export class StateWriter {
   /** The state was replaced by the one that stands at `meta`, which is durable. */
   replaced(meta: SnapshotMeta): void {
     this.durable = meta;
+    this.configuration = meta.configuration;
     this.unwrittenSinceMs = null;
     this.logSize.begin(meta);
     this.answer();

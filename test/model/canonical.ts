@@ -97,7 +97,10 @@ export class Hasher {
     this.#plain(1);
     this.id(this.#next());
     this.#plain(3);
-    this.#configuration();
+    for (let left = this.#count(); left > 0; left -= 1) {
+      this.#plain(1);
+      this.#configuration();
+    }
     this.#log();
     const persisted = this.#lane();
     this.#role();
@@ -170,6 +173,12 @@ export class Hasher {
     this.put(outgoing);
     if (outgoing > 0) this.#plain(outgoing);
     this.#plain(this.#count());
+    this.#plain(this.#count());
+    const next = this.#next();
+    this.put(next);
+    if (next < 0) return;
+    this.#plain(next);
+    this.#plain(this.#count());
   }
   #snapshot(): void {
     const index = this.#next();
@@ -239,6 +248,7 @@ export class Hasher {
     this.#skip(1); // since the last round that time asked for
     this.id(this.#next()); // to whom leadership is being handed
     this.#plain(2);
+    this.#plain(1);
     for (let left = this.#count(); left > 0; left -= 1) {
       const outer = this.split();
       this.id(this.#next());
@@ -247,6 +257,12 @@ export class Hasher {
       this.#plain(2);
       this.#skip(1); // how long a snapshot is under way: a model does not wait for twenty timeouts
       this.#plain(4);
+      const goal = this.#next();
+      this.put(goal);
+      if (goal === 0) this.#skip(1);
+      else this.#age();
+      const took = this.#next();
+      this.put(took < 0 ? -1 : took < this.#electionTicks ? 1 : 0);
       const count = this.#next();
       this.put(count);
       this.#plain(1 + 2 * count);

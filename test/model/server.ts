@@ -33,7 +33,7 @@ export const CRASH_CODE = 64;
 export const PARCEL_CODE = 128;
 /** An election timeout is long against the few heartbeats a model has (see canonical.ts on ages), and hardly any timer is drawn to end exactly with it. */
 export const OPTIONS: RaftOptions = { ...DEFAULT_OPTIONS, electionTicks: 512, heartbeatTicks: 64 };
-export const CONFIGURATION: Configuration = { voters: [1, 2, 3] as ServerId[], outgoing: null, learners: [] };
+export const CONFIGURATION: Configuration = { voters: [1, 2, 3] as ServerId[], outgoing: null, learners: [], witnesses: [], next: null };
 
 /** An entry as one number: its term, and what it says (0: the noop of a new leader). */
 export const keyOf = (entry: Entry): number => entry.term * 256 + (entry.kind === 'command' ? (entry.data[0] as number) : 0);

@@ -289,7 +289,7 @@ export class World {
     const opened = await box.disk.open({
       clusterId: 'sim',
       serverId: box.id,
-      bootstrap: { voters: box.config.members.map((member) => member.serverId), outgoing: null, learners: [] },
+      bootstrap: { voters: box.config.members.map((member) => member.serverId), outgoing: null, learners: [], witnesses: [], next: null },
       tailBytesMax: this.plan.tailBytes,
       randomIncarnation: () => incarnation,
     });

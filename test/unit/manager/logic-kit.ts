@@ -100,7 +100,7 @@ export class House {
     const storage = await box.disk.open({
       clusterId: 'house',
       serverId: serverId(box.id),
-      bootstrap: { voters: this.members.map((member) => member.serverId), outgoing: null, learners: [] },
+      bootstrap: { voters: this.members.map((member) => member.serverId), outgoing: null, learners: [], witnesses: [], next: null },
       tailBytesMax: 1 << 20,
       randomIncarnation: () => `m${box.id}`,
     });

@@ -462,12 +462,13 @@ t.test('small things: the queue, measures of JSON, ids, the size of the log', as
   t.equal(new Set([...given, ...Array.from({ length: 10_000 }, () => other.next() as string)]).size, 20_000);
   t.match(given[0], /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
 
-  const configuration = { voters: [], outgoing: null, learners: [] };
+  const configuration = { voters: [], outgoing: null, learners: [], witnesses: [], next: null };
   const at = (index: number) => ({ index: logIndex(index), term: term(1), configuration });
   const size = new LogSize(8000);
   size.begin(at(0));
   const apply = (from: number, to: number): void => {
-    for (let index = from; index <= to; index += 1) size.applied({ index: logIndex(index), term: term(1), kind: 'command', data: new Uint8Array(936) });
+    for (let index = from; index <= to; index += 1)
+      size.applied({ index: logIndex(index), term: term(1), kind: 'command', data: new Uint8Array(936) }, configuration);
   };
   apply(1, 8);
   t.equal(size.compaction(at(8), false), null);

@@ -19,7 +19,7 @@ export interface TransportWorld {
 const A = serverId(1);
 const B = serverId(2);
 const C = serverId(3);
-const META: SnapshotMeta = { index: logIndex(7), term: term(3), configuration: { voters: [A, B, C], outgoing: null, learners: [] } };
+const META: SnapshotMeta = { index: logIndex(7), term: term(3), configuration: { voters: [A, B, C], outgoing: null, learners: [], witnesses: [], next: null } };
 
 /** What one server heard. */
 class Ear implements TransportEvents {

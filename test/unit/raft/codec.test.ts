@@ -22,10 +22,16 @@ const data = fc.oneof(
   fc.uint8Array({ maxLength: 40 }),
   fc.integer({ min: 1000, max: 3000 }).map((length) => new Uint8Array(length).fill(length & 255)),
 );
-const kind = fc.constantFrom('noop', 'command', 'configuration');
+const kind = fc.constantFrom('noop', 'command', 'configuration', 'omitted');
 const positive = number.map((value) => Math.max(1, value));
 const list = fc.array(server, { maxLength: 8 });
-const configuration = fc.record({ voters: list, outgoing: fc.option(list, { nil: null }), learners: list }) as unknown as fc.Arbitrary<Configuration>;
+const configuration = fc.record({
+  voters: list,
+  outgoing: fc.option(list, { nil: null }),
+  learners: list,
+  witnesses: list,
+  next: fc.option(fc.record({ voters: list, learners: list }), { nil: null }),
+}) as unknown as fc.Arbitrary<Configuration>;
 const oneEntry = fc.record({ index: positive, term: positive, kind, data }) as unknown as fc.Arbitrary<Entry>;
 
 const head = { from: server, to: server, term: number };
@@ -169,7 +175,11 @@ t.test('large data leaves uncopied, small data is joined; decoded data is a view
   });
   t.ok(many.length > 5 && many.every((chunk) => chunk.length < 300_000), 'no single giant buffer');
   t.equal((decodeMessage(joined(many)) as unknown as { entries: unknown[] }).entries.length, 3000);
-  t.throws(() => encodeConfiguration({ voters: Array.from({ length: 70_000 }, (_, at) => (at + 1) as never), outgoing: null, learners: [] }), RangeError);
+  t.throws(
+    () =>
+      encodeConfiguration({ voters: Array.from({ length: 70_000 }, (_, at) => (at + 1) as never), outgoing: null, learners: [], witnesses: [], next: null }),
+    RangeError,
+  );
   t.end();
 });
 

@@ -1,5 +1,7 @@
 import {
   type Configuration,
+  type ConfigurationAt,
+  decodeConfiguration,
   type Entry,
   type Effects,
   type HardState,
@@ -30,7 +32,13 @@ export const untext = (data: Uint8Array): string => Buffer.from(data).toString()
 export const sid = (value: number): ServerId => value as ServerId;
 export const ix = (value: number): LogIndex => value as LogIndex;
 export const tm = (value: number): Term => value as Term;
-export const voters = (count: number): Configuration => ({ voters: Array.from({ length: count }, (_, at) => sid(at + 1)), outgoing: null, learners: [] });
+export const voters = (count: number): Configuration => ({
+  voters: Array.from({ length: count }, (_, at) => sid(at + 1)),
+  outgoing: null,
+  learners: [],
+  witnesses: [],
+  next: null,
+});
 export const entry = (index: number, term: number, data = `${term}.${index}`): Entry => ({
   index: ix(index),
   term: tm(term),
@@ -74,6 +82,10 @@ export class Disk {
   }
   get last(): LogIndex {
     return ix(this.base.index + this.entries.length);
+  }
+  /** Those of the entries. */
+  get configurations(): ConfigurationAt[] {
+    return this.entries.filter((one) => one.kind === 'configuration').map((one) => ({ index: one.index, configuration: decodeConfiguration(one.data) }));
   }
   at(index: number): Entry | undefined {
     return this.entries[index - this.base.index - 1];
@@ -177,6 +189,7 @@ export class Network {
         snapshot: disk.base,
         lastIndex: disk.last,
         lastTerm: last?.term ?? disk.base.term,
+        configurations: disk.configurations,
         tail: disk.entries.slice(-Math.min(Math.max(1, tailCount), disk.entries.length || 1)),
         applied: disk.base.index,
         seed: this.#seed * 7919,
@@ -289,7 +302,7 @@ export class Network {
     const server = this.at(id);
     const term = server.disk.at(index)?.term;
     if (term === undefined || server.machine.length < index) throw new Error(`server ${id} cannot compact to ${index}`);
-    const meta: SnapshotMeta = { index: ix(index), term, configuration: server.raft.status().configuration };
+    const meta: SnapshotMeta = { index: ix(index), term, configuration: server.raft.configurationAt(ix(index)) as Configuration };
     for (const disk of [server.disk, server.belief]) {
       disk.entries = disk.entries.filter((one) => one.index > index);
       disk.base = meta;

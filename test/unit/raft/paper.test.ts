@@ -370,7 +370,7 @@ t.test('6 (end) a vote request within the shortest election timeout of hearing a
 });
 
 t.test('6 joint configurations: a quorum needs both majorities, for votes and for commits', (t) => {
-  const configuration = { voters: [1, 2, 3].map(sid), outgoing: [1, 4, 5].map(sid), learners: [sid(6)] };
+  const configuration = { voters: [1, 2, 3].map(sid), outgoing: [1, 4, 5].map(sid), learners: [sid(6)], witnesses: [], next: null };
   const solo = new Solo({ configuration, eager: true });
   solo.step({ type: 'campaign' });
   t.same(
@@ -598,9 +598,9 @@ t.test('options and recovered states that make no sense are refused by name', (t
   t.throws(() => new Raft(initOf({}), { ...DEFAULT_OPTIONS, heartbeatTicks: 10 }), { name: 'RangeError', message: /heartbeatTicks/ });
   t.throws(() => new Raft(initOf({}), { ...DEFAULT_OPTIONS, inflightBytesMax: Number.NaN }), { name: 'RangeError', message: /inflightBytesMax/ });
   t.throws(() => bad({ id: 0 }), { message: /server id/ });
-  t.throws(() => bad({ configuration: { voters: [], outgoing: null, learners: [] } }), { message: /voter/ });
-  t.throws(() => bad({ configuration: { voters: [sid(1), sid(1)], outgoing: null, learners: [] } }), { message: /twice/ });
-  t.throws(() => bad({ configuration: { voters: [sid(1)], outgoing: null, learners: [sid(1)] } }), { message: /learner/ });
+  t.throws(() => bad({ configuration: { voters: [], outgoing: null, learners: [sid(1)], witnesses: [], next: null } }), { message: /voter/ });
+  t.throws(() => bad({ configuration: { voters: [sid(1), sid(1)], outgoing: null, learners: [], witnesses: [], next: null } }), { message: /twice/ });
+  t.throws(() => bad({ configuration: { voters: [sid(1)], outgoing: null, learners: [sid(1)], witnesses: [], next: null } }), { message: /learner/ });
   t.throws(() => bad({ log: [1, 1], applied: 3 }), { message: /applied/ });
   t.throws(() => bad({ log: [2, 1] }), { message: /term/ });
   t.throws(() => bad({ log: [1, 3], term: 2 }), { message: /hard state/ });

@@ -55,6 +55,7 @@ export function initOf(start: SoloStart): RaftInit {
     snapshot,
     lastIndex: last?.index ?? ix(base.index),
     lastTerm,
+    configurations: [],
     tail: start.tail === undefined ? entries : entries.slice(entries.length - start.tail),
     applied: ix(start.applied ?? base.index),
     seed: start.seed ?? 42,

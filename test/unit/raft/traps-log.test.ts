@@ -193,7 +193,7 @@ t.test('A30 the snapshot state ends: by an answer that fits, by snapshotSent, or
     solo.accept(3, 53);
     solo.refuse(2, 52, 10, 1);
     solo.drain();
-    t.same(solo.snapshots, [{ to: 2, term: 2 }]);
+    t.same(solo.snapshots, [{ to: 2, term: 2, witness: false }]);
     t.match(solo.raft.status().progress[0], { state: 'snapshot' });
     return solo;
   };
@@ -587,7 +587,11 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
         round: pick(),
         context: pick(),
         index: pick(),
-        snapshot: { index: ix(pick()), term: tm(pick()), configuration: { voters: list(), outgoing: random.chance(80) ? null : list(), learners: list() } },
+        snapshot: {
+          index: ix(pick()),
+          term: tm(pick()),
+          configuration: { voters: list(), outgoing: random.chance(80) ? null : list(), learners: list(), witnesses: [], next: null },
+        },
       });
       if (!['ok', 'ignored'].includes(outcome.code)) t.fail(`outcome ${outcome.code}`);
       if (random.chance(10)) solo.tick();

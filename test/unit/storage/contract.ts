@@ -1,4 +1,5 @@
 import type { Test } from 'tap';
+import { encodeConfiguration } from '../../../raft/codec.js';
 import type { EngineOptions } from '../../../storage/recover.js';
 import { logIndex, serverId } from '../../../raft/ids.js';
 import type { Storage } from '../../../storage/storage.js';
@@ -37,12 +38,13 @@ function firstBootAndIdentity(check: Check): void {
       lastIndex: 0,
       lastTerm: 0,
       tail: [],
+      configurations: [],
       applied: meta(0, 0),
     });
     t.same(await readAll(first), []);
     await first.close();
 
-    const other = { voters: [serverId(7)], outgoing: null, learners: [] };
+    const other = { voters: [serverId(7)], outgoing: null, learners: [], witnesses: [], next: null };
     const second = await home.open({ randomIncarnation, bootstrap: other });
     t.equal(second.recovered.firstBoot, false);
     t.equal(second.recovered.identity.incarnation, 'drawn 1', 'the incarnation is drawn once');
@@ -68,7 +70,12 @@ function writing(check: Check): void {
     await first.write(
       batch({
         hardState: hard(2, 3, 0),
-        entries: [...run(1, 3, 1), entry(4, 2), { ...entry(5, 2), kind: 'noop', data: new Uint8Array(0) }, { ...entry(6, 2), kind: 'configuration' }],
+        entries: [
+          ...run(1, 3, 1),
+          entry(4, 2),
+          { ...entry(5, 2), kind: 'noop', data: new Uint8Array(0) },
+          { ...entry(6, 2, encodeConfiguration(CONFIGURATION)), kind: 'configuration' },
+        ],
       }),
     );
     await first.write(batch({ hardState: hard(2, 3, 4), state: [put('t/a', 'A'), put('t/b', 'B'), put('t/c', '')], applied: meta(4, 2) }));
@@ -80,6 +87,7 @@ function writing(check: Check): void {
     const { recovered } = again;
     t.same(recovered.hardState, hard(2, 3, 4));
     t.same(recovered.applied, meta(5, 2));
+    t.same(recovered.configurations, [{ index: 6, configuration: CONFIGURATION }]);
     t.same([recovered.lastIndex, recovered.lastTerm], [7, 2]);
     t.same(show(recovered.tail), [
       '1:1:command:1.1',
@@ -87,7 +95,7 @@ function writing(check: Check): void {
       '3:1:command:1.3',
       '4:2:command:2.4',
       '5:2:noop:',
-      '6:2:configuration:2.6',
+      `6:2:configuration:${text(encodeConfiguration(CONFIGURATION))}`,
       '7:2:command:2.7',
     ]);
     t.same(await state(again), { 't/a': 'A2', 't/c': '' });

@@ -6,7 +6,7 @@ import type { EngineOptions } from '../../../storage/recover.js';
 import type { Batch, SnapshotReader, StateChange, Storage } from '../../../storage/storage.js';
 
 /** Short ways to say what storage tests say all the time. */
-export const CONFIGURATION: Configuration = { voters: [serverId(1), serverId(2), serverId(3)], outgoing: null, learners: [] };
+export const CONFIGURATION: Configuration = { voters: [serverId(1), serverId(2), serverId(3)], outgoing: null, learners: [], witnesses: [], next: null };
 
 export const OPTIONS: EngineOptions = {
   clusterId: 'test-cluster',

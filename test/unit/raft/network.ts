@@ -2,6 +2,9 @@ import {
   type Configuration,
   type ConfigurationAt,
   decodeConfiguration,
+  members,
+  sameConfiguration,
+  UNKNOWN_CLUSTER,
   type Entry,
   type Effects,
   type HardState,
@@ -69,6 +72,11 @@ export class Prng {
 /** What a state machine holds: what it applied, by index from 1 on. */
 type Machine = string[];
 const sign = (one: Entry): string => `${one.term}:${one.kind}:${untext(one.data)}`;
+/** What a witness has of the state at an index that came with a snapshot. */
+const NOTHING = '';
+/** Do these agree, where one of the two may be a command as a witness holds it? */
+const agree = (a: string, b: string): boolean =>
+  a === b || (a.includes(':omitted:') ? a === b.replace(/:command:[^]*$/, ':omitted:') : b.includes(':omitted:') && agree(b, a));
 
 export class Disk {
   hardState: HardState = { term: NO_TERM, vote: sid(0), commit: ix(0) };
@@ -119,12 +127,14 @@ export class Server {
   up = true;
   orders: WriteOrder[] = [];
   machine: Machine = [];
+  readonly witness: boolean;
   readonly effects: Effects = newEffects();
-  constructor(id: ServerId, configuration: Configuration, raft: Raft) {
+  constructor(id: ServerId, disk: Disk, raft: Raft, witness: boolean) {
     this.id = id;
-    this.disk = new Disk(configuration);
-    this.belief = new Disk(configuration);
+    this.disk = disk;
+    this.belief = new Disk(disk.base.configuration);
     this.raft = raft;
+    this.witness = witness;
   }
 }
 
@@ -145,7 +155,10 @@ export interface NetworkSettings {
   count: number;
   seed?: number;
   options?: Partial<RaftOptions>;
+  /** Of the servers that are there from the beginning; those it does not name start on an empty disk and wait to be added. */
   configuration?: Configuration;
+  /** Servers that are witnesses, or will be when they are added. */
+  witnesses?: readonly number[];
   lazyDisk?: boolean;
   checked?: boolean;
 }
@@ -154,6 +167,8 @@ export class Network {
   readonly servers: Server[] = [];
   readonly options: RaftOptions;
   readonly checker: Checker;
+  /** The one of the beginning. */
+  readonly configuration: Configuration;
   readonly random: Prng;
   /** Sent, not yet delivered. */
   wire: (Message | Transfer)[] = [];
@@ -170,16 +185,18 @@ export class Network {
     this.random = new Prng(this.#seed);
     this.options = { ...OPTIONS, ...settings.options };
     this.lazyDisk = settings.lazyDisk ?? false;
-    this.checker = new Checker(this, settings.checked ?? true);
     const configuration = settings.configuration ?? voters(settings.count);
+    this.configuration = configuration;
+    this.checker = new Checker(this, settings.checked ?? true);
     for (let id = 1; id <= settings.count; id += 1) {
-      const disk = new Disk(configuration);
-      this.servers.push(new Server(sid(id), configuration, this.#boot(sid(id), disk)));
+      const witness = settings.witnesses?.includes(id) ?? false;
+      const disk = new Disk(members(configuration).includes(sid(id)) ? configuration : UNKNOWN_CLUSTER);
+      this.servers.push(new Server(sid(id), disk, this.#boot(sid(id), disk, witness), witness));
     }
   }
 
   /** `tailCount`: how many of the newest entries the restart finds in memory. */
-  #boot(id: ServerId, disk: Disk, tailCount = Number.MAX_SAFE_INTEGER): Raft {
+  #boot(id: ServerId, disk: Disk, witness: boolean, tailCount = Number.MAX_SAFE_INTEGER): Raft {
     this.#seed += 1;
     const last = disk.entries[disk.entries.length - 1];
     return new Raft(
@@ -190,6 +207,7 @@ export class Network {
         lastIndex: disk.last,
         lastTerm: last?.term ?? disk.base.term,
         configurations: disk.configurations,
+        witness,
         tail: disk.entries.slice(-Math.min(Math.max(1, tailCount), disk.entries.length || 1)),
         applied: disk.base.index,
         seed: this.#seed * 7919,
@@ -237,8 +255,10 @@ export class Network {
         this.ended.set(key, lost.reason);
       }
       for (const peer of effects.snapshots) {
-        const { base } = server.disk;
-        this.wire.push({ type: 'state', from: server.id, to: peer.to, term: peer.term, meta: base, machine: server.disk.machine });
+        const { base, machine } = server.disk;
+        // A witness gets the meta and no state.
+        const sent = peer.witness ? machine.map(() => NOTHING) : machine;
+        this.wire.push({ type: 'state', from: server.id, to: peer.to, term: peer.term, meta: base, machine: sent });
       }
       if (last !== undefined) raft.step({ type: 'applied', index: last.index });
       for (const order of fetches) raft.step({ type: 'fetched', id: order.id, entries: this.#read(server, order.from, order.to, order.bytesMax) });
@@ -292,8 +312,9 @@ export class Network {
     server.belief.machine = disk.machine;
     server.belief.entries = [...disk.entries];
     server.machine = [...disk.machine];
-    server.raft = this.#boot(server.id, disk, tailCount);
+    server.raft = this.#boot(server.id, disk, server.witness, tailCount);
     server.up = true;
+    this.checker.restarted(server);
     this.turn(server);
   }
 
@@ -303,6 +324,7 @@ export class Network {
     const term = server.disk.at(index)?.term;
     if (term === undefined || server.machine.length < index) throw new Error(`server ${id} cannot compact to ${index}`);
     const meta: SnapshotMeta = { index: ix(index), term, configuration: server.raft.configurationAt(ix(index)) as Configuration };
+    this.checker.stands(meta);
     for (const disk of [server.disk, server.belief]) {
       disk.entries = disk.entries.filter((one) => one.index > index);
       disk.base = meta;
@@ -325,6 +347,7 @@ export class Network {
       this.step(message.to, { type: 'message', message });
       return;
     }
+    this.checker.stands(message.meta);
     to.disk.staged.set(message.meta.index, message.machine);
     const { from, term, meta } = message;
     this.step(message.to, { type: 'message', message: { type: 'installSnapshot', from, to: to.id, term, snapshot: meta } });
@@ -386,6 +409,23 @@ export class Network {
   heal(): void {
     this.cut.clear();
   }
+
+  change(id: number, voters: readonly number[], learners: readonly number[] = [], witnesses: readonly number[] = []): Outcome {
+    return this.step(id, { type: 'changeMembership', target: { voters: voters.map(sid), learners: learners.map(sid), witnesses: witnesses.map(sid) } });
+  }
+
+  /** Ticks until no change is under way any more, and gives who leads then. */
+  changed(deadlineTicks = 100): Server {
+    for (let at = 0; at <= deadlineTicks; at += 1) {
+      const leader = this.leader();
+      if (leader !== null && leader.raft.hasCommitInTerm) {
+        const { configuration, configurationIndex, commit } = leader.raft.status();
+        if (configuration.outgoing === null && configuration.next === null && configurationIndex <= commit) return leader;
+      }
+      this.tick();
+    }
+    throw new Error(`the change is not done after ${deadlineTicks} ticks: ${JSON.stringify(this.servers.map((server) => server.raft.status().configuration))}`);
+  }
 }
 
 /** The properties of figure 3, and the promises this package adds, over the whole history of a network. */
@@ -394,12 +434,16 @@ export class Checker {
   readonly #on: boolean;
   readonly #leaders = new Map<number, ServerId>();
   /** index/term: what it is and the term before it. */
-  readonly #entries = new Map<string, string>();
+  readonly #entries = new Map<string, readonly [number | undefined, string]>();
   /** By index from 1 on: what is committed. */
   readonly committed: string[] = [];
   readonly #led = new Map<ServerId, number>();
   readonly #readFloor = new Map<number, number>();
   readonly #voted = new Map<string, ServerId>();
+  /** What each server counted by before the step that is looked at. */
+  readonly #counted = new Map<ServerId, Configuration>();
+  /** Committed configurations by index. */
+  readonly configurations: ConfigurationAt[] = [];
 
   constructor(network: Network, on: boolean) {
     this.#network = network;
@@ -417,10 +461,12 @@ export class Checker {
     for (const one of order.entries) {
       const before = one.index - 1 === server.belief.base.index ? server.belief.base.term : server.belief.at(one.index - 1)?.term;
       const key = `${one.index}/${one.term}`;
-      const value = `${sign(one)} after ${before}`;
       const known = this.#entries.get(key);
-      if (known !== undefined && known !== value) this.#fail(`log matching: ${key} is "${known}" and "${value}"`);
-      this.#entries.set(key, value);
+      const [after = before, what = sign(one)] = known === undefined ? [] : (known as [typeof before, string]);
+      if (after !== before || !agree(what, sign(one))) this.#fail(`log matching: ${key} is "${what}" after ${after} and "${sign(one)}" after ${before}`);
+      if (one.kind === 'omitted' && !server.witness) this.#fail(`server ${server.id} is no witness and holds an entry without data: ${key}`);
+      if (one.kind === 'command' && server.witness) this.#fail(`witness ${server.id} holds data: ${key}`);
+      if (known === undefined || one.kind !== 'omitted') this.#entries.set(key, [before, sign(one)]);
     }
   }
 
@@ -447,14 +493,47 @@ export class Checker {
 
   applied(server: Server, one: Entry): void {
     if (one.index !== server.machine.length + 1) this.#fail(`server ${server.id} applies ${one.index} after ${server.machine.length}`);
-    if (this.#on && (server.disk.last < one.index || (server.disk.at(one.index) !== undefined && sign(server.disk.at(one.index) as Entry) !== sign(one)))) {
+    if (
+      this.#on &&
+      (server.disk.last < one.index || (server.disk.at(one.index) !== undefined && !agree(sign(server.disk.at(one.index) as Entry), sign(one))))
+    ) {
       this.#fail(`server ${server.id} applies ${one.index}, which is not durable on it`);
     }
     server.machine.push(sign(one));
+    if (one.kind === 'configuration') this.#configures(one);
     const known = this.committed[one.index - 1];
-    if (known !== undefined && known !== sign(one)) this.#fail(`state machine safety: ${one.index} is "${known}" and "${sign(one)}"`);
+    if (known !== undefined && !agree(known, sign(one))) this.#fail(`state machine safety: ${one.index} is "${known}" and "${sign(one)}"`);
     const rejected = this.#network.ended.get(`${server.id}/${one.index}/${one.term}`);
     if (rejected === 'superseded') this.#fail(`a superseded proposal is applied: ${one.index}/${one.term}`);
+  }
+
+  /** Voters change through joint configurations only: there are never two majorities of which neither knows the other. */
+  #configures(one: Entry): void {
+    const newest = this.configurations[this.configurations.length - 1];
+    if (newest !== undefined && newest.index >= one.index) return;
+    const configuration = decodeConfiguration(one.data);
+    this.configurations.push({ index: one.index, configuration });
+    const before = newest?.configuration ?? this.#network.configuration;
+    const from = before.voters.join();
+    const fits =
+      before.outgoing !== null
+        ? configuration.outgoing === null && configuration.voters.join() === from
+        : configuration.outgoing === null
+          ? configuration.voters.join() === from
+          : configuration.outgoing.join() === from;
+    if (!fits) this.#fail(`configuration ${JSON.stringify(configuration)} follows ${JSON.stringify(before)}`);
+  }
+
+  /** A snapshot carries the configuration at its index (A42). */
+  stands(meta: SnapshotMeta): void {
+    if (meta.configuration.voters.length === 0) return;
+    const found = this.configurations.findLast((one) => one.index <= meta.index)?.configuration ?? this.#network.configuration;
+    if (!sameConfiguration(found, meta.configuration))
+      this.#fail(`the snapshot at ${meta.index} carries ${JSON.stringify(meta.configuration)}, not ${JSON.stringify(found)}`);
+  }
+
+  restarted(server: Server): void {
+    this.#counted.delete(server.id);
   }
 
   readStarted(context: number): void {
@@ -478,6 +557,9 @@ export class Checker {
     if (raft.isLeader) this.#leads(server);
     for (let index = this.committed.length + 1; index <= raft.commit; index += 1) this.#commits(server, index);
     const status = raft.status();
+    this.#counted.set(server.id, status.configuration);
+    if (server.witness && status.role !== 'follower') this.#fail(`witness ${server.id} is ${status.role}`);
+    if (raft.isLeader && server.belief.configurations.filter((one) => one.index > raft.commit).length > 1) this.#fail('two configurations are not committed');
     for (const peer of status.progress) {
       if (peer.match >= peer.next) this.#fail(`server ${server.id} has match ${peer.match} >= next ${peer.next} of ${peer.server}`);
       if (peer.inflightCount > this.#network.options.inflightCountMax) this.#fail('a window is over its bound');
@@ -513,12 +595,14 @@ export class Checker {
       return;
     }
     const holders = this.#network.servers.filter(
-      ({ disk }) => disk.base.index >= index || (disk.at(index) !== undefined && sign(disk.at(index) as Entry) === sign(one)),
+      ({ disk }) => disk.base.index >= index || (disk.at(index) !== undefined && agree(sign(disk.at(index) as Entry), sign(one))),
     );
-    const { configuration } = server.raft.status();
-    const held = configuration.voters.filter((voter) => holders.some((holder) => holder.id === voter)).length;
-    if (this.#on && held * 2 <= configuration.voters.length)
-      this.#fail(`server ${server.id} commits ${index}, durable on ${held} of ${configuration.voters.length}`);
+    const { voters, outgoing } = this.#counted.get(server.id) ?? server.raft.status().configuration;
+    for (const list of outgoing === null ? [voters] : [voters, outgoing]) {
+      const held = holders.filter((holder) => list.includes(holder.id));
+      if (this.#on && held.length * 2 <= list.length) this.#fail(`server ${server.id} commits ${index}, durable on ${held.length} of ${list.join()}`);
+      if (this.#on && held.every((holder) => holder.witness)) this.#fail(`server ${server.id} commits ${index}, whose data nobody of ${list.join()} holds`);
+    }
     this.committed.push(sign(one));
   }
 }

@@ -1,8 +1,8 @@
 import t from 'tap';
-import type { RaftOptions } from '../../../raft/index.js';
-import { Network, Prng } from './network.js';
+import type { Configuration, RaftOptions } from '../../../raft/index.js';
+import { Network, type NetworkSettings, Prng, sid, voters } from './network.js';
 
-/** Chance against the checkers: loss, doubling, reordering, slow disks, crashes at any write, partitions, compaction. Same seed, same run. */
+/** Chance against the checkers: loss, doubling, reordering, slow disks, crashes at any write, partitions, compaction, membership. Same seed, same run. */
 
 const SMALL: Partial<RaftOptions> = {
   electionTicks: 6,
@@ -23,12 +23,21 @@ interface Story {
   crashes: number;
   snapshots: number;
   reads: number;
+  changes: number;
+  joint: number;
+  waited: number;
 }
+const NOTHING: Story = { proposals: 0, committed: 0, leaders: 0, crashes: 0, snapshots: 0, reads: 0, changes: 0, joint: 0, waited: 0 };
 
-function run(seed: number, count: number, steps: number): Story {
+/** Four full servers and two witnesses, of which three begin. Whoever is removed stays, with its disk, and may come back. */
+const MOVING = { count: 6, witnesses: [5, 6], configurations: [voters(3), { ...voters(2), voters: [1, 2, 5].map(sid), witnesses: [sid(5)] }] };
+
+function run(seed: number, settings: NetworkSettings, steps: number): Story {
+  const { count } = settings;
+  const moving = settings.witnesses !== undefined;
   const random = new Prng(seed);
-  const net = new Network({ count, seed, options: SMALL, lazyDisk: true });
-  const story: Story = { proposals: 0, committed: 0, leaders: 0, crashes: 0, snapshots: 0, reads: 0 };
+  const net = new Network({ ...settings, seed, options: SMALL, lazyDisk: true });
+  const story: Story = { ...NOTHING };
   const terms = new Set<number>();
   let context = 0;
   // Some runs are rough, some are calm: only calm ones get far.
@@ -54,6 +63,10 @@ function run(seed: number, count: number, steps: number): Story {
     } else if (dice < 90) {
       const leader = random.chance(90) ? net.leader() : server;
       if (leader?.up !== true) continue;
+      if (moving && random.chance(40)) {
+        if (change(net, leader.id, random)) story.changes += 1;
+        continue;
+      }
       const outcome = net.propose(leader.id, ...Array.from({ length: 1 + random.below(3) }, () => `c${story.proposals}-${'x'.repeat(random.below(60))}`));
       if (outcome.code === 'proposed') story.proposals += 1;
     } else if (dice < 93) {
@@ -96,10 +109,15 @@ function run(seed: number, count: number, steps: number): Story {
   for (const server of net.servers) if (!server.up) net.restart(server.id, random.below(6));
   net.settle();
   net.tick((SMALL.electionTicks as number) * 5);
-  const leader = net.elect(0);
+  // What waits or is joint goes on by itself; whoever led then may have removed itself.
+  net.changed((SMALL.electionTicks as number) * 20);
+  net.tick((SMALL.electionTicks as number) * 3);
+  const leader = net.elect((SMALL.electionTicks as number) * 10);
   if (net.propose(leader.id, 'the end').code !== 'proposed') throw new Error(`seed ${seed}: a leader at peace takes no proposal`);
   net.tick((SMALL.electionTicks as number) * 3);
+  const { configuration } = leader.raft.status();
   for (const server of net.servers) {
+    if (server.witness || ![...configuration.voters, ...configuration.learners].includes(server.id)) continue;
     if (server.machine.join('|') !== leader.machine.join('|'))
       throw new Error(`seed ${seed}: server ${server.id} did not come to agree: ${server.machine.length} of ${leader.machine.length}`);
   }
@@ -107,17 +125,36 @@ function run(seed: number, count: number, steps: number): Story {
   for (const result of net.reads.values()) story.reads += result.granted ? 1 : 0;
   story.committed = net.checker.committed.length;
   story.leaders = terms.size;
+  for (const { configuration } of net.checker.configurations) {
+    if (configuration.outgoing !== null) story.joint += 1;
+    if (configuration.next !== null) story.waited += 1;
+  }
   return story;
 }
 
+/** Anything: also what will be refused. */
+function change(net: Network, leader: number, random: Prng): boolean {
+  const pick = (from: readonly number[], percent: number): number[] => from.filter(() => random.chance(percent));
+  const full = [1, 2, 3, 4];
+  const chosen = pick(full, 70);
+  const witnesses = pick([5, 6], 35);
+  const learners = pick(
+    full.filter((server) => !chosen.includes(server)),
+    40,
+  );
+  return net.change(leader, [...chosen, ...witnesses], learners, witnesses).code === 'proposed';
+}
+
 t.test('figure 3 holds after every step of a random run, and a healed cluster comes to agree', (t) => {
-  const total: Story = { proposals: 0, committed: 0, leaders: 0, crashes: 0, snapshots: 0, reads: 0 };
+  const total: Story = { ...NOTHING };
   const runs = Number(process.env['RAFT_RANDOM_RUNS'] ?? 120);
   const first = Number(process.env['RAFT_RANDOM_SEED'] ?? 1);
   for (let seed = first; seed < first + runs; seed += 1) {
     let story: Story;
     try {
-      story = run(seed, seed % 4 === 0 ? 5 : seed % 7 === 0 ? 1 : 3, 2500);
+      const { configurations, ...moving } = MOVING;
+      if (seed % 2 === 0) story = run(seed, { ...moving, configuration: configurations[(seed / 2) % 2] as Configuration }, 6000);
+      else story = run(seed, { count: seed % 5 === 0 ? 5 : seed % 7 === 0 ? 1 : 3 }, 2500);
     } catch (error) {
       t.fail(`seed ${seed}: ${(error as Error).stack}`);
       t.end();
@@ -132,6 +169,9 @@ t.test('figure 3 holds after every step of a random run, and a healed cluster co
   t.ok(total.leaders > runs * 2, `leaders: ${total.leaders}`);
   t.ok(total.crashes > runs, `crashes: ${total.crashes}`);
   t.ok(total.snapshots > runs / 4, `snapshots: ${total.snapshots}`);
+  t.ok(total.changes > runs, `membership changes: ${total.changes}`);
+  t.ok(total.joint > runs / 2, `joint configurations: ${total.joint}`);
+  t.ok(total.waited > runs / 10, `configurations that waited: ${total.waited}`);
   t.ok(total.reads > runs * 5, `reads granted: ${total.reads}`);
   t.end();
 });

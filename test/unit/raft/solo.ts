@@ -39,6 +39,7 @@ export interface SoloStart {
   tail?: number;
   options?: Partial<RaftOptions>;
   seed?: number;
+  witness?: boolean;
   /** Writes are done at once. */
   eager?: boolean;
 }
@@ -56,6 +57,7 @@ export function initOf(start: SoloStart): RaftInit {
     lastIndex: last?.index ?? ix(base.index),
     lastTerm,
     configurations: [],
+    witness: start.witness ?? false,
     tail: start.tail === undefined ? entries : entries.slice(entries.length - start.tail),
     applied: ix(start.applied ?? base.index),
     seed: start.seed ?? 42,

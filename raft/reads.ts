@@ -18,7 +18,10 @@ const READS_MAX = 65536;
 export function onRead(state: State, context: number): Outcome {
   const { role } = state;
   const deadline = state.tick + state.options.electionTicks;
-  if (role.name === 'leader') {
+  if (state.witness) {
+    // It has no state to read from.
+    state.grants.push({ context, granted: false, index: NO_INDEX });
+  } else if (role.name === 'leader') {
     if (role.reads.length >= READS_MAX) return BUSY;
     role.reads.push({ context, from: state.id, deadline, round: 0, index: NO_INDEX });
   } else if (role.name === 'follower' && role.leader !== NO_SERVER) {

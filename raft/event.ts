@@ -37,7 +37,7 @@ export type Event =
  */
 export type MembershipRefusal = 'changeUnderWay' | 'noCommitInTerm' | 'transferUnderWay' | 'badTarget' | 'roleFixed' | 'nothingChanges';
 
-/** transferUnderWay: to somebody else; cannotLead: the one that was named; nobodyFits: none was named, and no other voter has been heard lately. */
+/** transferUnderWay: to somebody else; cannotLead: the one that was named; nobodyFits: none was named, and no other voter keeps up. */
 export type TransferRefusal = 'transferUnderWay' | 'cannotLead' | 'nobodyFits';
 
 /** What `step` says at once. Total: whatever a peer sends gives a code, never a throw. */

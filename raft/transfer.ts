@@ -20,7 +20,7 @@ export function onTransferLeadership(state: State, to: ServerId): Outcome {
     return to === role.transferTo || to === NO_SERVER ? OK : refused('transferUnderWay', `leadership is being handed to server ${role.transferTo} already`);
   }
   const successor = to === NO_SERVER ? fittest(state, role) : to;
-  if (successor === NO_SERVER) return refused('nobodyFits', 'no other voter has been heard within an election timeout');
+  if (successor === NO_SERVER) return refused('nobodyFits', 'no other voter keeps up with this leader');
   const fault = successorFault(state, role, successor);
   if (fault !== null) return refused('cannotLead', fault);
   role.transferTo = successor;
@@ -74,11 +74,14 @@ function successorFault(state: State, leader: Leader, to: ServerId): string | nu
 
 const isHeard = (state: State, peer: Progress): boolean => state.tick - peer.heardAt < state.options.electionTicks;
 
-/** The one with the most of the log; among equals the one heard last. */
+/**
+ * Of those that take entries without a pause (a link that broke, and a state under way, end that) the one with the most of the log; among equals the one
+ * heard last.
+ */
 function fittest(state: State, leader: Leader): ServerId {
   let best: Progress | null = null;
   for (const peer of leader.peers) {
-    if (!mayLead(state.configuration, peer.server) || !isHeard(state, peer)) continue;
+    if (peer.state !== 'replicate' || !mayLead(state.configuration, peer.server) || !isHeard(state, peer)) continue;
     if (best === null || peer.match > best.match || (peer.match === best.match && peer.heardAt > best.heardAt)) best = peer;
   }
   return best === null ? NO_SERVER : best.server;

@@ -34,7 +34,7 @@ const TUNING: Record<keyof typeof DEFAULT_TIMING | keyof typeof DEFAULT_LIMITS, 
 
 export function command(): Command {
   const manager = new Command('manager')
-    .description('Run a manager: it holds a replica of the cluster, serves the API, and may lead. SIGTERM stops it cleanly.')
+    .description('Run a manager: it holds a replica of the cluster, serves the API, and may lead. SIGTERM hands leadership over and stops it cleanly.')
     .addOption(new Option('--id <n>', 'its server id, one of those in --member').env('QUORATE_ID'))
     .addOption(new Option('--cluster <name>', 'the cluster it belongs to').env('QUORATE_CLUSTER').default('quorate'))
     .addOption(new Option('--data <directory>', 'where its log and state live').env('QUORATE_DATA'))

@@ -139,6 +139,10 @@ export async function startManager(
       throw listenError(error, 'the API', listen.api, '--member or --listen-api');
     });
     closers.push(() => server.close());
+    // First of all, while it still serves: its clients are to find another leader, not a closed door.
+    closers.push(async () => {
+      await replica.handOver();
+    });
     // The disk may have failed meanwhile: then `stop` has run already, and not seen what was opened after it.
     if (fatal !== null) {
       stopped = closeAll(closers);

@@ -135,6 +135,10 @@ export function createMetrics(sources: MetricsSources): Metrics {
   gauge('raft_durable_index', 'The last index of the log that is on disk here', () => replica.status().durableIndex);
   gauge('raft_applied_index', 'The last index applied to the state', () => replica.stats.appliedIndex);
   counter('raft_leaderships_total', 'Times this manager became leader', () => replica.stats.leaderships);
+  counter('raft_transfers_total', 'Times this manager handed leadership over, or tried to', () => [
+    [{ outcome: 'done' }, replica.stats.transfersDone],
+    [{ outcome: 'failed' }, replica.stats.transfers - replica.stats.transfersDone],
+  ]);
   counter('raft_messages_sent_total', 'Raft messages handed to the transport', () => replica.stats.messagesSent);
 
   counter('proposals_total', 'Calls that proposed something', () => replica.stats.proposals.proposals);

@@ -15,6 +15,9 @@ export interface Counters {
   messagesSent: number;
   leaderships: number;
   leadershipsLost: number;
+  /** Leadership handed over on purpose: begun, and of these those that ended with another leader. */
+  transfers: number;
+  transfersDone: number;
 }
 
 export const newCounters = (): Counters => ({
@@ -25,6 +28,8 @@ export const newCounters = (): Counters => ({
   messagesSent: 0,
   leaderships: 0,
   leadershipsLost: 0,
+  transfers: 0,
+  transfersDone: 0,
 });
 
 /** A picture for metrics, made on scrape. Counters since the start of the process unless named otherwise; `leadership` since this leadership began. */

@@ -14,6 +14,7 @@ import type { QuorateError } from '../protocol/errors.js';
 import type { Random } from '../random.js';
 import type { ManagerConfig, Member } from './config.js';
 import { FinishedWaiters } from './events.js';
+import { HandOver } from './hand-over.js';
 import { Lane, type StateWrite } from './lane.js';
 import { Leadership, type LeadershipHost } from './leadership.js';
 import { type Placed, Proposals, type ProposalClass } from './proposals.js';
@@ -69,6 +70,7 @@ export class Replica {
   private readonly machine: StateMachine;
   private readonly ticker: Ticker;
   private readonly counters = newCounters();
+  private readonly handing: HandOver;
 
   private raft: Raft | null = null;
   private leading: Leadership | null = null;
@@ -92,6 +94,7 @@ export class Replica {
     this.finishedWaiters = new FinishedWaiters(clock, limits.watchersMax);
     this.machine = new StateMachine(storage, clock, timing.flushMs, limits.logBytesKept);
     this.ticker = new Ticker(clock, timing.tickMs, (ticks, nowMs, stalledMs) => this.tick(ticks, nowMs, stalledMs));
+    this.handing = new HandOver(clock, logger, this.counters, 2 * timing.electionTicks * timing.tickMs);
     const replica = this;
     this.lane = new Lane(storage, clock, {
       takeState: () => this.machine.takeWrite(),
@@ -134,7 +137,8 @@ export class Replica {
     this.phase = 'running';
     await this.transport.start({
       message: (message) => {
-        this.step({ type: 'message', message });
+        // Who stops takes nothing over.
+        if (message.type !== 'timeoutNow' || this.phase === 'running') this.step({ type: 'message', message });
       },
       unreachable: (server) => {
         this.step({ type: 'unreachable', server });
@@ -177,8 +181,7 @@ export class Replica {
   }
 
   get leader(): Member | null {
-    const id = this.leaderId;
-    return this.config.members.find((member) => member.serverId === id) ?? null;
+    return this.memberOf(this.leaderId);
   }
 
   get isStopping(): boolean {
@@ -235,7 +238,18 @@ export class Replica {
     return written;
   }
 
-  /** Takes no new work, answers what commits within a second, writes the state down, and closes storage and transport. */
+  /**
+   * If it leads: hands leadership over and waits until another leads, which takes a round trip or two; two election timeouts at most. It serves on
+   * meanwhile: writes wait, and are told then that this manager does not lead. True: there is no leadership here any more that stopping would cost.
+   */
+  async handOver(): Promise<boolean> {
+    if (this.phase !== 'running' || !this.core.isLeader) return true;
+    const done = await this.handing.run({ raft: this.core, step: (event) => this.step(event), alive: () => this.alive });
+    this.wake();
+    return done;
+  }
+
+  /** Hands over what it leads, then takes no new work, answers what commits within a second, writes the state down, and closes storage and transport. */
   stop(): Promise<void> {
     this.stopped ??= this.shutDown();
     return this.stopped;
@@ -243,6 +257,10 @@ export class Replica {
 
   noLeader(): QuorateError {
     return noLeaderError(this.leader);
+  }
+
+  private memberOf(id: ServerId): Member | null {
+    return this.config.members.find((member) => member.serverId === id) ?? null;
   }
 
   private get core(): Raft {
@@ -314,7 +332,8 @@ export class Replica {
       (data): Placed => {
         const outcome = raft.step({ type: 'propose', commands: [data] });
         if (outcome.code === 'proposed') return { index: outcome.first, term: outcome.term };
-        return outcome.code === 'busy' ? 'busy' : 'refused';
+        // While leadership is handed over they wait, and are refused when there is somebody to go to, or taken if it stays here.
+        return outcome.code === 'busy' || outcome.code === 'transferring' || this.handing.successor !== NO_SERVER ? 'busy' : 'refused';
       },
     );
   }
@@ -376,9 +395,11 @@ export class Replica {
       this.leading = null;
       this.counters.leadershipsLost += 1;
       this.logger.log('warn', 'this manager does not lead any more', { term: raft.term, leader: raft.leader });
-      leading.end({ type: 'end', reason: 'leadershipMoved', leader: this.leader?.api ?? null });
+      leading.end({ type: 'end', reason: 'leadershipMoved', leader: (this.leader ?? this.memberOf(this.handing.successor))?.api ?? null });
     }
-    if (!raft.isLeader && this.proposals.queued > 0) this.proposals.refuseQueued(this.noLeader());
+    if (raft.isLeader || this.proposals.queued === 0) return;
+    // Handed over: who waits is sent on when there is somebody to go to, a moment from now.
+    if (this.handing.successor === NO_SERVER || raft.leader !== NO_SERVER) this.proposals.refuseQueued(this.noLeader());
   }
 
   private written(seq: WriteSeq | null, snapshot: SnapshotMeta | null, state: StateWrite | null, compacted: SnapshotMeta | null): void {
@@ -445,6 +466,7 @@ export class Replica {
   }
 
   private async shutDown(): Promise<void> {
+    await this.handOver();
     const wasRunning = this.phase === 'running';
     if (wasRunning) {
       this.phase = 'stopping';

@@ -105,6 +105,95 @@ t.test('three managers: any of them takes a write and answers a read; a dead lea
   for (const box of house.boxes) t.equal(box.fatal, null);
 });
 
+t.test('a leader that stops hands over first: nothing ends as unknown, and it costs a fraction of an election timeout', async (t) => {
+  const house = await House.open({ managers: 3 });
+  const first = house.leader;
+  const { term } = first.replica.status();
+  const taken: string[] = [];
+  const codes: string[] = [];
+  let stopped = false;
+  const writer = async (name: string): Promise<void> => {
+    for (let at = 0; !stopped; at += 1) {
+      const id = `${name}.${at}`;
+      await house.submit(first, { id }).then(
+        () => taken.push(id),
+        (error: unknown) => {
+          if (!(error instanceof QuorateError)) throw error;
+          codes.push(error.code);
+          stopped = true;
+        },
+      );
+    }
+  };
+  const { session } = await house.ask(house.register(first, 'n1', { slots: 1 }));
+  const reader = await house.watch(first, 'n1', session);
+  const writers = ['a', 'b', 'c', 'd'].map(writer);
+  await house.until(() => taken.length > 100, 'writes go on');
+
+  const { electionTicks, tickMs } = first.config.timing;
+  const startedMs = house.scheduler.nowMs;
+  const over = first.replica.handOver();
+  const waiting = house.submit(first, { id: 'asked-meanwhile' });
+  waiting.catch(() => undefined);
+  t.equal(await house.ask(over), true);
+  const ms = house.scheduler.nowMs - startedMs;
+  t.ok(ms < (electionTicks * tickMs) / 10, `another one leads after ${ms} ms of virtual time; an election timeout is ${electionTicks * tickMs} ms at least`);
+  t.equal(first.replica.isLeader, false);
+  t.not(first.replica.leaderId, 0, 'it knows whom');
+  t.equal(first.replica.status().term, term + 1, 'one election');
+  t.match(first.replica.stats, { transfers: 1, transfersDone: 1 });
+  t.equal(await house.codeOf(waiting), 'noLeader', 'what came in meanwhile was not taken, and is told so when there is somebody to go to');
+  stopped = true;
+  await house.ask(Promise.all(writers));
+  t.same(
+    codes.filter((code) => code !== 'noLeader'),
+    [],
+    'nobody is left in doubt',
+  );
+  await house.until(() => house.leading !== null && house.leading !== first, 'the successor has its leadership');
+  await house.ask(reader.drain());
+  t.match(reader.ofType('end')[0], { reason: 'leadershipMoved', leader: `http://m${house.leader.id}` }, 'a stream ends with the address of the next');
+  t.match(await house.ask(house.submit(first, { id: 'asked-meanwhile' })), { state: 'pending' }, 'sent again it is taken, through the old leader too');
+  for (const id of taken) t.equal((await house.ask(house.call(house.leader, 'getTask', { params: { id } }))).id, id);
+
+  await house.ask(first.replica.stop());
+  t.equal(house.leader.replica.status().term, term + 1, 'and it may stop now');
+  t.equal(house.leader.replica.stats.transfers, 0);
+  // The last two: one of them stops, and the other one is alone.
+  first.up = false;
+  await house.elapse(100);
+  const second = house.leader;
+  await house.ask(second.replica.stop());
+  t.match(second.replica.stats, { transfers: 1, transfersDone: 1 }, 'stop() hands over by itself');
+  for (const box of house.boxes) t.equal(box.fatal, null);
+});
+
+t.test('a leader that nobody can follow stops all the same, and soon; so does a whole cluster at once', async (t) => {
+  const house = await House.open({ managers: 3 });
+  const first = house.leader;
+  const [one, two] = house.followers as [typeof first, typeof first];
+  house.network.cutBoth(`m${first.id}`, `m${one.id}`);
+  house.network.cutBoth(`m${first.id}`, `m${two.id}`);
+  const waiting = house.submit(first, { id: 'lost' });
+  waiting.catch(() => undefined);
+  const { electionTicks, tickMs } = first.config.timing;
+  const startedMs = house.scheduler.nowMs;
+  t.equal(await house.codeOf(first.replica.stop()), 'ok');
+  t.ok(house.scheduler.nowMs - startedMs < 2 * electionTicks * tickMs + 1500);
+  t.equal(await house.codeOf(waiting), 'shuttingDown', 'what waited was not taken');
+  t.equal(first.replica.stats.transfers, 1);
+  house.network.heal();
+  first.up = false;
+  await house.until(() => house.leading !== null && house.leading !== first, 'the others elect');
+  const rest = house.leader;
+  const other = rest === one ? two : one;
+  // Everybody is told to stop at once: whoever is stopping already is no successor.
+  const stops = [other.replica.stop(), rest.replica.stop()];
+  await house.ask(Promise.all(stops));
+  t.equal(other.replica.stats.leaderships, 0);
+  for (const box of house.boxes) t.equal(box.fatal, null);
+});
+
 t.test('what is proposed at once shares entries and writes; order is kept; one array is one answer', async (t) => {
   const house = await House.open({ managers: 3 });
   const { leader } = house;

@@ -160,6 +160,13 @@ t.test('to nobody in particular: the one with the most of the log, then the one 
     t.equal(transfer(solo).code, 'ok', what);
     t.equal(solo.raft.transferringTo, expected, what);
   }
+  const broken = Solo.leading();
+  broken.accept(3, broken.raft.lastIndex);
+  broken.step({ type: 'unreachable', server: sid(2) });
+  broken.step({ type: 'unreachable', server: sid(3) });
+  broken.accept(3, broken.raft.lastIndex);
+  transfer(broken);
+  t.equal(broken.raft.transferringTo, 3, 'not the one whose link broke');
   const alone = Solo.leading({ count: 1 });
   t.equal(codeOf(transfer(alone)), 'nobodyFits');
   t.end();

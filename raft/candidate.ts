@@ -14,6 +14,7 @@ export function campaignFault(state: State): string | null {
   if (state.role.name === 'leader') return 'it leads already';
   if (state.witness || isWitness(state.configuration, state.id)) return 'a witness does not campaign';
   if (!mayCampaign(state)) return 'only voters campaign';
+  if (state.repair !== null) return 'its disk is being repaired: it might not hold what it has acknowledged';
   if (state.gapFetch !== 0) return 'its log is being read back';
   if (state.installing !== null) return 'a snapshot is being installed';
   if (state.term >= NUMBER_MAX) return 'there are no terms left';

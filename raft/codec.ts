@@ -40,6 +40,7 @@ const TYPES: readonly Message['type'][] = [
   'timeoutNow',
   'readIndexRequest',
   'readIndexResponse',
+  'tailLost',
 ];
 const ENTRY_HEADER_BYTES = 22;
 const MESSAGE_HEADER_BYTES = 18;
@@ -165,6 +166,8 @@ function decodeBody(reader: Reader, type: Message['type'], from: ServerId, to: S
       return { type, from, to, term, context: reader.number() };
     case 'readIndexResponse':
       return { type, from, to, term, context: reader.number(), granted: reader.bool(), index: reader.index() };
+    case 'tailLost':
+      return { type, from, to, term, lastIndex: reader.index() };
     default:
       return unreachable(type);
   }
@@ -188,6 +191,7 @@ function bodyBytes(message: Message): number {
       return 16;
     case 'heartbeatResponse':
     case 'readIndexRequest':
+    case 'tailLost':
       return 8;
     case 'installSnapshot':
       return 16 + configurationBytes(message.snapshot.configuration);
@@ -336,6 +340,9 @@ class Writer {
         this.number(message.context);
         this.bool(message.granted);
         this.number(message.index);
+        return;
+      case 'tailLost':
+        this.number(message.lastIndex);
         return;
       default:
         unreachable(message);

@@ -7,6 +7,7 @@ import { invariant } from './invariant.js';
 import { entryCost } from './log.js';
 import { reachedByQuorum } from './membership.js';
 import { ignored, OK } from './outcome.js';
+import { endRepair } from './repair.js';
 import { fetch, type Leader, peerOf, type State } from './state.js';
 
 /** Paper figure 2, leaders, last rule: an N that a quorum holds durably, of the leader's own term (section 5.4.2, trap A24). It may end the leadership. */
@@ -28,6 +29,7 @@ export function followCommit(state: State, commit: LogIndex, known: LogIndex): v
 function setCommit(state: State, index: LogIndex): void {
   invariant(index > state.commit && index <= state.log.last, 'commit only grows, and within the log: commit, asked, last', state.commit, index, state.log.last);
   state.commit = index;
+  endRepair(state);
 }
 
 /**

@@ -24,6 +24,8 @@ export function encodeState(state: State, sink: NumberSink): void {
   role(state.role, tick, sink);
   sink(state.installing === null ? -1 : state.installing.seq);
   sink(state.installing === null ? -1 : state.installing.index);
+  sink(state.repair === null ? -1 : state.repair.index);
+  sink(state.repair === null ? -1 : state.repair.term);
   for (const value of [
     tick - state.timerAt,
     state.timerTicks,
@@ -66,6 +68,7 @@ const MESSAGES: readonly Message['type'][] = [
   'timeoutNow',
   'readIndexRequest',
   'readIndexResponse',
+  'tailLost',
 ];
 
 /** A message as numbers, by the same rules: for checkers that hold messages in flight. */
@@ -106,6 +109,9 @@ export function encodeMessageState(message: Message, sink: NumberSink): void {
       return;
     case 'readIndexResponse':
       for (const value of [message.context, message.granted ? 1 : 0, message.index]) sink(value);
+      return;
+    case 'tailLost':
+      sink(message.lastIndex);
       return;
     default:
       unreachable(message);

@@ -21,6 +21,17 @@ export interface HardState {
   readonly vote: ServerId;
   /** Saves replay after a restart; may be behind, never ahead, of what is committed. */
   readonly commit: LogIndex;
+  /** Null or absent: the disk is whole. Begins with what storage found at an open, or with a leader that knows more to be here than is. */
+  readonly repair?: Repair | null;
+}
+
+/**
+ * What the disk has lost reaches up to `index`, at the most, and the entry there had at most `term`. Until the quorum has given it back, this server
+ * gives no vote (repair.ts).
+ */
+export interface Repair {
+  readonly index: LogIndex;
+  readonly term: Term;
 }
 
 /**

@@ -9,6 +9,7 @@ import { follows, withoutData } from './log.js';
 import { configurationFault, sameConfiguration } from './membership.js';
 import type { AppendRequest, Heartbeat, InstallSnapshot } from './message.js';
 import { ignored, OK } from './outcome.js';
+import { beginRepair, endRepair, sayTailLost } from './repair.js';
 import { becomeFollower, heardNow } from './roles.js';
 import { NUMBER_MAX, type State } from './state.js';
 
@@ -54,6 +55,7 @@ function take(state: State, leader: ServerId, entries: readonly Entry[], last: L
     writeEntry(state.lane, held);
     if (entry.kind === 'configuration') recordConfiguration(state, entry.index, decodeConfiguration(entry.data));
   }
+  endRepair(state);
   acknowledge(state, leader, last);
 }
 
@@ -101,9 +103,12 @@ function refuse(state: State, message: AppendRequest): Outcome {
 export function onHeartbeat(state: State, message: Heartbeat): Outcome {
   const fault = hear(state, message.from);
   if (fault !== null) return ignored(fault);
-  // A leader names no more than it knows to be here: this log has lost its tail (trap A6). It must not look well.
-  if (message.commit > state.log.last)
+  // A leader names no more than it knows to be here: this log has lost its tail (trap A6). It must not look well, nor vote.
+  if (message.commit > state.log.last) {
+    beginRepair(state);
+    sayTailLost(state, message.from);
     return ignored(`the leader knows entry ${message.commit} to be here, but the log ends at ${state.log.last}: its tail is lost`);
+  }
   followCommit(state, message.commit, state.log.last);
   sendWhenDurable(state, { type: 'heartbeatResponse', from: state.id, to: message.from, term: state.term, round: message.round });
   return OK;
@@ -132,6 +137,7 @@ export function onInstallSnapshot(state: State, message: InstallSnapshot): Outco
   rebaseConfigurations(state, snapshot, kept);
   state.commit = snapshot.index;
   state.installing = { seq: state.lane.nextSeq, index: snapshot.index };
+  endRepair(state);
   state.gapFetch = 0;
   state.applyFetch = 0;
   state.applyReady = [];

@@ -84,7 +84,8 @@ export function issueOrder(state: State): WriteOrder | null {
   let hardState: HardState | null = null;
   if (lane.hardDirty || lane.commitWritten !== state.commit) {
     // The commit index never causes a write of its own: it rides with whatever is written anyway.
-    hardState = { term: state.term, vote: state.vote, commit: state.commit };
+    const { term, vote, commit, repair } = state;
+    hardState = repair === null ? { term, vote, commit } : { term, vote, commit, repair };
     lane.commitWritten = state.commit;
   }
   const order: WriteOrder = { seq, hardState, truncateFrom: lane.truncateFrom, entries: lane.entries, snapshot: lane.snapshot };

@@ -8,7 +8,7 @@ import { beat, heardAtOf, startRound } from './heartbeat.js';
 import { oldestWriteTicks } from './lane.js';
 import { entryCost, follows, NO_DATA, omitData } from './log.js';
 import { reachedByQuorum } from './membership.js';
-import type { AppendResponse, HeartbeatResponse } from './message.js';
+import type { AppendResponse, HeartbeatResponse, TailLost } from './message.js';
 import { BUSY, ignored, OK } from './outcome.js';
 import { advanceMatch, becomeProbe, becomeReplicate, becomeSnapshot, type Progress, windowAdd, windowFull } from './progress.js';
 import { settleLeaderReads } from './reads.js';
@@ -106,6 +106,20 @@ function onAccepted(state: State, leader: Leader, peer: Progress, message: Appen
     becomeReplicate(peer);
   }
   if (advanced) advanceLeaderCommit(state, leader);
+}
+
+/** Its disk has lost what it had acknowledged. What was committed on its word stays so: it gives no vote until it holds all of it again (repair.ts). */
+export function onTailLost(state: State, message: TailLost): Outcome {
+  const { role } = state;
+  if (role.name !== 'leader') return ignored('only a leader knows what was acknowledged');
+  const peer = peerOf(role, message.from);
+  if (peer === null) return ignored('not a member');
+  peer.heardAt = state.tick;
+  if (message.lastIndex >= peer.match) return ignored('nothing that counts here is lost');
+  peer.match = NO_INDEX;
+  peer.matchAtBeat = NO_INDEX;
+  if (peer.state !== 'snapshot') becomeProbe(peer, plus(message.lastIndex, 1));
+  return OK;
 }
 
 /** Paper section 5.3: the follower's log differs before the entries sent; go back, to where the logs may agree (end of the section). */

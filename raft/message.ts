@@ -83,6 +83,15 @@ export interface ReadIndexResponse extends Envelope {
   readonly index: LogIndex;
 }
 
+/**
+ * The sender's disk has lost entries that it had acknowledged in this term: it ends at `lastIndex`, and nothing it said before counts from now on. The
+ * leader goes back to probing it.
+ */
+export interface TailLost extends Envelope {
+  readonly type: 'tailLost';
+  readonly lastIndex: LogIndex;
+}
+
 export type Message =
   | PreVoteRequest
   | PreVoteResponse
@@ -95,4 +104,5 @@ export type Message =
   | InstallSnapshot
   | TimeoutNow
   | ReadIndexRequest
-  | ReadIndexResponse;
+  | ReadIndexResponse
+  | TailLost;

@@ -75,6 +75,8 @@ export interface Status {
   readonly configuration: Configuration;
   readonly configurationIndex: LogIndex;
   readonly halted: boolean;
+  /** 0: whole. Otherwise its disk lost what it may have acknowledged, up to here: it gives no vote until it is committed here again (repair.ts). */
+  readonly repairUntil: LogIndex;
   /** Leader only, else empty. */
   readonly progress: readonly {
     readonly server: ServerId;

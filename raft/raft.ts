@@ -10,7 +10,17 @@ import { configurationAt, rebaseConfigurations } from './history.js';
 import { lesser, type LogIndex, NO_SERVER, type ServerId, type Term, type WriteSeq } from './ids.js';
 import { invariant, unreachable } from './invariant.js';
 import { issueOrder, sendWhenDurable, settle } from './lane.js';
-import { leaderTick, onAppendResponse, onHeartbeatResponse, onPeerFetched, onSnapshotSent, onUnreachable, propose, replicateAll } from './leader.js';
+import {
+  leaderTick,
+  onAppendResponse,
+  onHeartbeatResponse,
+  onPeerFetched,
+  onSnapshotSent,
+  onTailLost,
+  onUnreachable,
+  propose,
+  replicateAll,
+} from './leader.js';
 import type { Message } from './message.js';
 import { HALTED, ignored, OK } from './outcome.js';
 import type { NumberSink, RaftInit, RaftOptions, Status } from './raft-types.js';
@@ -206,6 +216,8 @@ function onMessage(state: State, message: Message): Outcome {
       return onReadIndexRequest(state, message);
     case 'readIndexResponse':
       return onReadIndexResponse(state, message);
+    case 'tailLost':
+      return onTailLost(state, message);
     default:
       return unreachable(message);
   }

@@ -30,6 +30,7 @@ export function becomePreCandidate(state: State): void {
 
 /** Paper section 5.2: increments its term and votes for itself. */
 export function becomeCandidate(state: State): void {
+  invariant(state.repair === null, 'who has lost what it acknowledged does not campaign: term', state.term);
   invariant(state.role.name === 'preCandidate', 'only who was told that it could win raises its term: term', state.term);
   raiseToCandidate(state);
 }

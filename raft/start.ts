@@ -6,6 +6,7 @@ import { cloneLane, newLane } from './lane.js';
 import { Log } from './log.js';
 import { configurationFault, members } from './membership.js';
 import { cloneProgress } from './progress.js';
+import { endRepair } from './repair.js';
 import type { RaftInit, RaftOptions } from './raft-types.js';
 import { draw, drawTimer, fetch, type Role, type State } from './state.js';
 
@@ -32,6 +33,7 @@ export function newState(init: RaftInit, options: RaftOptions): State {
     applied: init.applied,
     handed: init.applied,
     installing: null,
+    repair: hardState.repair ?? null,
     tick: 0,
     timerAt: 0,
     timerTicks: 0,
@@ -49,6 +51,7 @@ export function newState(init: RaftInit, options: RaftOptions): State {
     rejected: [],
     snapshots: [],
   };
+  endRepair(state);
   state.timerTicks = drawTimer(state);
   state.forward = draw(state) * 2 ** 20;
   const from = greater(commit, (snapshot.index + 1) as LogIndex);
@@ -147,6 +150,9 @@ function initFault(init: RaftInit): string | null {
   if (numbers.some((value) => !Number.isSafeInteger(value) || value < 0)) return 'terms, indexes and the seed must be safe integers of 0 or more';
   if (!Number.isInteger(id) || id < 1 || id > 0x7fffffff) return `the server id must be 1 to 2147483647, got ${id}`;
   if (!Number.isInteger(hardState.vote) || hardState.vote < 0 || hardState.vote > 0x7fffffff) return `the vote must be a server id or 0, got ${hardState.vote}`;
+  const repair = hardState.repair ?? null;
+  if (repair !== null && ![repair.index, repair.term].every((value) => Number.isSafeInteger(value) && value >= 0))
+    return 'what is to be repaired must be an index and a term';
   if (snapshot.index === 0 && snapshot.term !== 0) return 'a snapshot at index 0 has term 0';
   if (lastIndex < snapshot.index) return `the log ends at ${lastIndex}, before its snapshot at ${snapshot.index}`;
   if (lastIndex === snapshot.index && lastTerm !== snapshot.term) return `lastTerm is ${lastTerm}, but the log ends with the snapshot of term ${snapshot.term}`;

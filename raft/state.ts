@@ -1,5 +1,5 @@
 import type { FetchOrder, ReadGrant, Rejected, SnapshotOrder } from './effects.js';
-import type { Configuration, ConfigurationAt, Entry, SnapshotMeta } from './entry.js';
+import type { Configuration, ConfigurationAt, Entry, Repair, SnapshotMeta } from './entry.js';
 import { type LogIndex, NO_SERVER, type ServerId, type Term, type WriteSeq } from './ids.js';
 import type { Log } from './log.js';
 import type { Message } from './message.js';
@@ -120,6 +120,8 @@ export interface State {
   handed: LogIndex;
   /** A snapshot that is being made durable: nothing is applied until its order is persisted. */
   installing: { readonly seq: WriteSeq; readonly index: LogIndex } | null;
+  /** Not null: the disk has lost what it may have acknowledged, see repair.ts. In every hard state. */
+  repair: Repair | null;
   /** Ticks since the start. Everything that waits compares with it. */
   tick: number;
   /** The tick at which the election timer was last set back, and the ticks it runs. */

@@ -1,6 +1,7 @@
 import { newestConfiguration } from './history.js';
 import { plus } from './ids.js';
 import type { Status } from './raft-types.js';
+import { repairUntil } from './repair.js';
 import { leaderOf, type State } from './state.js';
 
 /** A picture of the state. PERF: made on demand only. */
@@ -20,6 +21,7 @@ export function statusOf(state: State): Status {
     configuration: state.configuration,
     configurationIndex: newestConfiguration(state).index,
     halted: state.halted,
+    repairUntil: repairUntil(state),
     progress:
       role.name !== 'leader'
         ? []

@@ -17,14 +17,15 @@ export const inLease = (state: State): boolean =>
 
 /** Changes nothing here, whatever the answer. The answer carries the own term, so that a candidate from the past finds back (trap A16). */
 export function onPreVoteRequest(state: State, message: PreVoteRequest): Outcome {
-  const granted = !inLease(state) && message.term > state.term && isUpToDate(state, message.lastIndex, message.lastTerm);
+  const granted = state.repair === null && !inLease(state) && message.term > state.term && isUpToDate(state, message.lastIndex, message.lastTerm);
   state.outbox.push({ type: 'preVoteResponse', from: state.id, to: message.from, term: state.term, granted });
   return OK;
 }
 
 /** The term is this server's own by now. The answer waits until the vote is durable (trap A1). */
 export function onVoteRequest(state: State, message: VoteRequest): Outcome {
-  if (state.role.name === 'leader') return refuse(state, message);
+  // What it may have acknowledged is not all here: its comparison with the candidate's log would prove nothing.
+  if (state.role.name === 'leader' || state.repair !== null) return refuse(state, message);
   // The log is compared also where the vote was given to this very candidate before: it may have come back with less (trap A14).
   const free = state.vote === NO_SERVER || state.vote === message.from;
   if (!free || !isUpToDate(state, message.lastIndex, message.lastTerm)) return refuse(state, message);
@@ -37,5 +38,5 @@ export function onVoteRequest(state: State, message: VoteRequest): Outcome {
 
 function refuse(state: State, message: VoteRequest): Outcome {
   sendWhenDurable(state, { type: 'voteResponse', from: state.id, to: message.from, term: state.term, granted: false });
-  return ignored("the vote is given, or the candidate's log is older");
+  return ignored("the vote is given, the candidate's log is older, or this server is being repaired");
 }

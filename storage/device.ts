@@ -7,6 +7,10 @@ export interface Device {
   readonly stamp: Uint8Array | null;
   /** The two slots as read at open; null where nothing was ever written. */
   readonly slots: readonly [Uint8Array | null, Uint8Array | null];
+  /** Not null: what was there could not be trusted and was put away; the device is empty but for stamp and slots. */
+  readonly damage: string | null;
+  /** A damaged device is fit to be opened again: what was said about it may be forgotten. Durable when it resolves. */
+  repaired(): Promise<void>;
   /** First boot only, before anything else is written: durable when it resolves. */
   initialize(stamp: Uint8Array): Promise<void>;
   /** First boot is complete: from here on a device without its first records is a damaged one. Durable when it resolves. */

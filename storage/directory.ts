@@ -12,13 +12,17 @@ import { StorageError } from './storage.js';
  *   db/        LevelDB
  *   position   the two-slot file: a header with the identity, then two slots, each in its own block of 4 KiB
  *   creating   there while first boot is not finished: whatever else is there was never acknowledged
- *   damaged    there once LevelDB said that it dropped something; holds the reason (LevelDB forgets it at the next open)
+ *   damaged    there once the database was found damaged, until another one is in its place; holds the reason (LevelDB forgets it at the next open)
+ *   db.damaged what was found damaged, put away until the other managers have given everything back
+ *   db.lock    for a moment, while db/ is put away: see putAway
  */
 const POSITION = 'position';
 const DATABASE = 'db';
 const CREATING = 'creating';
 const DAMAGED = 'damaged';
-const OURS: readonly string[] = [POSITION, DATABASE, CREATING, DAMAGED];
+const PUT_AWAY = 'db.damaged';
+const LOCK = 'db.lock';
+const OURS: readonly string[] = [POSITION, DATABASE, CREATING, DAMAGED, PUT_AWAY, LOCK];
 /** What a freshly made file system holds by itself. */
 const IGNORED: readonly string[] = ['lost+found'];
 
@@ -30,6 +34,8 @@ export interface Directory {
   readonly databasePath: string;
   /** First boot, or one that was cut short: the database may be wiped. */
   readonly fresh: boolean;
+  /** What was found at an earlier open, or at a look at the names: the database is not to be opened. */
+  readonly damage: string | null;
 }
 
 /** Says what the directory is, before anything in it is opened. Makes and marks it when it is new. */
@@ -38,12 +44,13 @@ export async function openDirectory(given: string): Promise<Directory> {
   try {
     await makeDurably(path);
     const names = (await fsp.readdir(path)).filter((name) => !IGNORED.includes(name));
-    const directory = { path, databasePath: join(path, DATABASE) };
-    if (names.includes(DAMAGED)) throw damaged(`${path} was found damaged before: ${(await fsp.readFile(join(path, DAMAGED), 'utf8')).trim()}`);
+    const directory = { path, databasePath: join(path, DATABASE), damage: null };
     if (names.includes(CREATING)) return { ...directory, fresh: true };
     if (names.includes(POSITION)) {
-      if (!names.includes(DATABASE)) throw damaged(`${path} holds a position file but no database folder ${DATABASE}/`);
-      return { ...directory, fresh: false };
+      let damage: string | null = null;
+      if (names.includes(DAMAGED)) damage = `${path} was found damaged before: ${(await fsp.readFile(join(path, DAMAGED), 'utf8')).trim()}`;
+      else if (!names.includes(DATABASE)) damage = `${path} holds a position file but no database folder ${DATABASE}/`;
+      return { ...directory, fresh: false, damage };
     }
     if (names.length > 0 && names.every((name) => OURS.includes(name))) throw damaged(`${path} holds a database but no position file`);
     if (names.length > 0) {
@@ -69,6 +76,50 @@ export const openFailed = (path: string, error: unknown): StorageError =>
 
 /** Remembers a finding that LevelDB itself will not repeat. */
 export const markDamaged = (directory: Directory, text: string): Promise<void> => writeFileDurably(join(directory.path, DAMAGED), `${text}\n`);
+
+/** Another database is in its place. */
+export async function unmarkDamaged(directory: Directory): Promise<void> {
+  await fsp.rm(join(directory.path, DAMAGED), { force: true });
+  await syncDirectory(directory.path);
+}
+
+/**
+ * Where to open an empty LevelDB that takes the very lock of db/: fcntl locks belong to the file, and this folder's LOCK is a second name of it. So a
+ * damaged database is locked without being opened. Null: there is nothing to lock.
+ */
+export async function lockPath(directory: Directory): Promise<string | null> {
+  const path = join(directory.path, LOCK);
+  await fsp.rm(path, { recursive: true, force: true });
+  await fsp.mkdir(path);
+  const linked = await fsp.link(join(directory.databasePath, 'LOCK'), join(path, 'LOCK')).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return false;
+      throw error;
+    },
+  );
+  return linked ? path : null;
+}
+
+/** The first database found damaged is kept; what a repair that was cut short has begun since is not worth keeping. Its lock is held. */
+export async function putAway(directory: Directory): Promise<void> {
+  const kept = join(directory.path, PUT_AWAY);
+  const known = await fsp.stat(kept).then(
+    () => true,
+    () => false,
+  );
+  if (known) await fsp.rm(directory.databasePath, { recursive: true, force: true });
+  else
+    await fsp.rename(directory.databasePath, kept).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+  await syncDirectory(directory.path);
+}
+
+export const dropLock = (directory: Directory): Promise<void> => fsp.rm(join(directory.path, LOCK), { recursive: true, force: true });
+
+/** Everything that was lost is back. */
+export const dropPutAway = (directory: Directory): Promise<void> => fsp.rm(join(directory.path, PUT_AWAY), { recursive: true, force: true });
 
 export async function finishCreation(directory: Directory): Promise<void> {
   await syncDirectory(directory.databasePath);

@@ -1,11 +1,12 @@
 import type { Entry, SnapshotMeta } from '../raft/entry.js';
 import type { LogIndex } from '../raft/ids.js';
 import type { Device } from './device.js';
-import { encodePosition, type Head, headHash, sealHead, unsealHead } from './head.js';
+import { encodePosition, type Head, headHash, sealHead, settledPosition, unsealHead } from './head.js';
 import { generationEnd, HEAD_KEY, keyText, logKey, stateKey, stateName } from './keys.js';
 import { must, planWrite, type WritePlan } from './plan.js';
 import { checkOf, damaged, entryOf, seal, sealEntry, unseal, unsealEntry } from './record.js';
-import { type EngineOptions, messageOf, type Opened, openDevice, readPages, settledPosition } from './recover.js';
+import { messageOf, readPages } from './read.js';
+import { type EngineOptions, type Opened, openDevice } from './recover.js';
 import { ChunkReader, encodeChunks } from './snapshots.js';
 import { type Batch, type Recovered, type SnapshotReader, type SnapshotStage, type Storage, StorageError } from './storage.js';
 import { Stage } from './stage.js';
@@ -40,7 +41,7 @@ class Engine implements Storage {
     this.#headHash = opened.headHash;
     this.#slotSequence = opened.slotSequence;
     this.#generationNext = opened.generationNext;
-    const { identity, firstBoot, head, tail, configurations } = opened;
+    const { identity, firstBoot, head, tail, configurations, damage } = opened;
     this.recovered = {
       identity,
       firstBoot,
@@ -51,6 +52,7 @@ class Engine implements Storage {
       tail,
       configurations,
       applied: head.applied,
+      damage,
     };
     this.#sweeper = new Sweeper(device, (error) => this.#fail('Removing old records failed', error));
     this.#sweeper.log(opened.oldestRecord, head.base.index + 1);
@@ -112,6 +114,7 @@ class Engine implements Storage {
       lastHash: hash,
       applied: plan.applied,
       generation: stage?.generation ?? before.generation,
+      damage: plan.hardState.repair == null ? null : (before.damage ?? null),
     };
     const sealed = sealHead(head);
     records.put(HEAD_KEY, sealed);

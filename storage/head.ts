@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
-import type { HardState, SnapshotMeta } from '../raft/entry.js';
-import type { LogIndex, Term } from '../raft/ids.js';
+import type { HardState, Repair, SnapshotMeta } from '../raft/entry.js';
+import { type LogIndex, logIndex, serverId, type Term, term } from '../raft/ids.js';
 import { completeConfiguration } from '../raft/membership.js';
 import { HEAD_KEY } from './keys.js';
 import { checkOf, damaged, readSafe, seal, unseal, writeSafe } from './record.js';
@@ -24,6 +24,8 @@ export interface Head {
   readonly applied: SnapshotMeta;
   /** Of the state records: which ones are live. */
   readonly generation: number;
+  /** What was found when the repair under way began (hardState.repair); null or absent while the directory is whole. */
+  readonly damage?: string | null;
 }
 
 /** JSON, for it is one small record a batch and a person with a hex dump can read it. Sealed by its check like every other record. */
@@ -63,10 +65,12 @@ export interface Position {
   readonly acknowledged: { readonly sequence: number; readonly hash: number };
   /** Equal to `acknowledged` when nothing was under way. */
   readonly next: { readonly sequence: number; readonly hash: number };
-  /** Of `next`, for people and for what a later quorum repair will ask. */
+  /** Of `next`: the newest word this server may have given. What a repair goes by when the database is lost. */
   readonly term: number;
   readonly vote: number;
+  /** The end of the log, or of what a repair under way still has to bring back; and the term there. */
   readonly lastIndex: number;
+  readonly lastTerm: number;
   readonly lastHash: number;
 }
 
@@ -83,6 +87,8 @@ export function encodePosition(position: Position): Buffer {
   bytes.writeUInt32BE(position.vote, 40);
   writeSafe(bytes, position.lastIndex, 44);
   bytes.writeUInt32BE(position.lastHash, 52);
+  // The difference: older versions left zero here, which is read as the largest term that it may have been.
+  bytes.writeUInt32BE(Math.min(Math.max(position.term - position.lastTerm, 0), 0xffff_ffff), 56);
   bytes.writeUInt32BE(crc32(bytes.subarray(0, SLOT_BYTES - 4)), SLOT_BYTES - 4);
   return bytes;
 }
@@ -99,7 +105,42 @@ export function decodePosition(bytes: Uint8Array | null): Position | null {
     term: readSafe(view, 32),
     vote: view.getUint32(40),
     lastIndex: readSafe(view, 44),
+    lastTerm: readSafe(view, 32) - view.getUint32(56),
     lastHash: view.getUint32(52),
+  };
+}
+
+export function newestPosition(slots: readonly [Uint8Array | null, Uint8Array | null]): Position | null {
+  const [a, b] = [decodePosition(slots[0]), decodePosition(slots[1])];
+  if (a === null || b === null) return a ?? b;
+  return a.slotSequence > b.slotSequence ? a : b;
+}
+
+/** Nothing under way: acknowledged and next are the same head. */
+export const settledPosition = (head: Head, hash: number, slotSequence: number): Position => ({
+  slotSequence,
+  acknowledged: { sequence: head.sequence, hash },
+  next: { sequence: head.sequence, hash },
+  term: head.hardState.term,
+  vote: head.hardState.vote,
+  lastIndex: Math.max(head.lastIndex, head.hardState.repair?.index ?? 0),
+  lastTerm: Math.max(head.lastTerm, head.hardState.repair?.term ?? 0),
+  lastHash: head.lastHash,
+});
+
+/** The newest word of this server, and how far what it acknowledged may reach: from its head, or from the slot that was written with it. */
+export function promiseOf(from: Head | Position): { readonly hardState: HardState; readonly lost: Repair } {
+  if ('slotSequence' in from) {
+    const { vote, lastIndex, lastTerm } = from;
+    return {
+      hardState: { term: term(from.term), vote: serverId(vote), commit: logIndex(0) },
+      lost: { index: logIndex(lastIndex), term: term(lastTerm) },
+    };
+  }
+  const { hardState, lastIndex, lastTerm } = from;
+  return {
+    hardState,
+    lost: { index: logIndex(Math.max(lastIndex, hardState.repair?.index ?? 0)), term: term(Math.max(lastTerm, hardState.repair?.term ?? 0)) },
   };
 }
 

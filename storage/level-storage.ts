@@ -4,11 +4,25 @@ import { Level } from 'level';
 import type { Configuration } from '../raft/entry.js';
 import type { ServerId } from '../raft/ids.js';
 import type { Device, DeviceBatch, DeviceRecord, Picture, Range } from './device.js';
-import { type Directory, finishCreation, markDamaged, openDirectory, openFailed, PositionFile } from './directory.js';
+import {
+  type Directory,
+  dropLock,
+  dropPutAway,
+  finishCreation,
+  lockPath,
+  markDamaged,
+  openDirectory,
+  openFailed,
+  PositionFile,
+  putAway,
+  unmarkDamaged,
+} from './directory.js';
 import { openStorage } from './engine.js';
 import { findTableDamage } from './leveldb-files.js';
-import { damaged } from './record.js';
-import { checkStamp, messageOf } from './recover.js';
+import { damaged, unrepairable, whatOf } from './record.js';
+import { messageOf } from './read.js';
+import { checkStamp } from './recover.js';
+import { rebuildFault } from './repair.js';
 import { type Storage, StorageError } from './storage.js';
 
 export interface LevelStorageOptions {
@@ -31,7 +45,9 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<St
   const directory = await openDirectory(options.directory);
   const device = await openLevelDevice(directory, options);
   try {
-    return await openStorage(device, options);
+    const storage = await openStorage(device, options);
+    if ((storage.recovered.hardState.repair ?? null) === null) await dropPutAway(directory);
+    return storage;
   } catch (error) {
     await device.close().catch(() => undefined);
     throw error instanceof StorageError ? error : openFailed(directory.path, error);
@@ -62,20 +78,48 @@ async function openLevelDevice(directory: Directory, options: LevelStorageOption
     if (position !== null) {
       // Before LevelDB is touched: it moves files about as soon as it is opened.
       checkStamp(position.stamp, options);
-      await checkInfoLog(directory, ['LOG.old', 'LOG']);
-      await checkTables(directory);
-    }
-    const database = directory.fresh ? await createDatabase(directory) : await openDatabase(directory, false);
-    if (position !== null) {
-      await checkInfoLog(directory, ['LOG']).catch(async (error: unknown) => {
-        await database.close();
-        throw error;
+      const opened = await openChecked(directory).catch((error: unknown) => {
+        if (!(error instanceof StorageError) || error.code !== 'storageDamaged') throw error;
+        return error;
       });
+      const database = opened instanceof StorageError ? await replaceDatabase(directory, position, options, opened) : opened;
+      return new LevelDevice(directory, database, position, options.onSynced ?? null, opened instanceof StorageError ? whatOf(opened) : null);
     }
-    return new LevelDevice(directory, database, position, options.onSynced ?? null);
+    return new LevelDevice(directory, await createDatabase(directory), null, options.onSynced ?? null, null);
   } catch (error) {
     position?.close();
     throw error;
+  }
+}
+
+/** Rejects with storageDamaged where LevelDB, or a look at its files, says that something is wrong. */
+async function openChecked(directory: Directory): Promise<Database> {
+  if (directory.damage !== null) throw damaged(directory.damage);
+  await checkInfoLog(directory, ['LOG.old', 'LOG']);
+  await checkTables(directory);
+  const database = await openDatabase(directory, false);
+  await checkInfoLog(directory, ['LOG']).catch(async (error: unknown) => {
+    await database.close();
+    throw error;
+  });
+  return database;
+}
+
+/** What LevelDB lost it does not name, so nothing in it can be trusted. It is put away, and an empty one takes its place, if the slots know enough. */
+async function replaceDatabase(directory: Directory, position: PositionFile, options: LevelStorageOptions, cause: StorageError): Promise<Database> {
+  const fault = rebuildFault(position, options);
+  if (fault !== null) throw unrepairable(cause, fault);
+  const path = await lockPath(directory);
+  // Nobody's damage is mended under the feet of a process that runs on it.
+  let lock: Database | null = null;
+  try {
+    if (path !== null) lock = await openDatabase({ ...directory, databasePath: path }, true);
+    if (directory.damage === null) await markDamaged(directory, whatOf(cause));
+    await putAway(directory);
+    return await openDatabase(directory, true);
+  } finally {
+    await lock?.close();
+    await dropLock(directory);
   }
 }
 
@@ -163,13 +207,15 @@ class LevelDevice implements Device {
   readonly #directory: Directory;
   readonly #database: Database;
   readonly #onSynced: (() => void) | null;
+  readonly damage: string | null;
   #position: PositionFile | null;
 
-  constructor(directory: Directory, database: Database, position: PositionFile | null, onSynced: (() => void) | null) {
+  constructor(directory: Directory, database: Database, position: PositionFile | null, onSynced: (() => void) | null, damage: string | null) {
     this.#directory = directory;
     this.#database = database;
     this.#position = position;
     this.#onSynced = onSynced;
+    this.damage = damage;
   }
 
   get stamp(): Uint8Array | null {
@@ -185,6 +231,10 @@ class LevelDevice implements Device {
 
   initialized(): Promise<void> {
     return finishCreation(this.#directory);
+  }
+
+  repaired(): Promise<void> {
+    return unmarkDamaged(this.#directory);
   }
 
   batch(): DeviceBatch {

@@ -190,7 +190,8 @@ class LogModel {
   }
 }
 
-const sameHardState = (a: HardState, b: HardState): boolean => a.term === b.term && a.vote === b.vote && a.commit === b.commit;
+const sameHardState = (a: HardState, b: HardState): boolean =>
+  a.term === b.term && a.vote === b.vote && a.commit === b.commit && a.repair?.index === b.repair?.index && a.repair?.term === b.repair?.term;
 
 const sameMeta = (a: SnapshotMeta, b: SnapshotMeta): boolean =>
   a === b || (a.index === b.index && a.term === b.term && sameConfiguration(a.configuration, b.configuration));

@@ -10,14 +10,20 @@ import { StorageError } from './storage.js';
  */
 const CHECK_BYTES = 4;
 
-/** What to do with a directory that cannot be trusted any more. Honest about what is not there yet. */
-export const WAY_BACK =
-  'Do not start this manager on it again. Once the other managers have completed a write without it: move its data directory away, and start it ' +
-  'on an empty one; it then gets the state from the leader. One manager at a time, and never while the others are no quorum. ' +
-  '(Rejoining as a learner, which needs no such care, is not there yet.)';
+/** What to do with a directory that cannot be trusted any more. */
+const WAY_BACK =
+  'Start the manager once more: it repairs its directory with the help of the others where that is safe. Where it refuses to: once the other managers have ' +
+  'completed a write without it, move its data directory away, and start it on an empty one; it then gets the state from the leader. One manager at a ' +
+  'time, and never while the others are no quorum.';
 
 export const damaged = (what: string, cause?: unknown): StorageError =>
   new StorageError('storageDamaged', `${what}. ${WAY_BACK}`, cause === undefined ? undefined : { cause });
+
+/** What `damaged` was given. */
+export const whatOf = (error: StorageError): string => error.message.replace(`. ${WAY_BACK}`, '');
+
+/** It stays as it is, for people to look at. */
+export const unrepairable = (cause: StorageError, why: string): StorageError => damaged(`${whatOf(cause)}. It cannot be repaired: ${why}`, cause);
 
 export function seal(key: Uint8Array, body: Uint8Array): Buffer {
   const value = Buffer.allocUnsafe(CHECK_BYTES + body.byteLength);

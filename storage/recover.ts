@@ -2,9 +2,11 @@ import { decodeConfiguration, entryKind } from '../raft/codec.js';
 import type { Configuration, ConfigurationAt, Entry, SnapshotMeta } from '../raft/entry.js';
 import { NO_INDEX, NO_SERVER, NO_TERM, type ServerId } from '../raft/ids.js';
 import type { Device } from './device.js';
-import { decodePosition, encodePosition, hashOfMeta, type Head, headFits, headHash, type Position, sealHead, unsealHead } from './head.js';
-import { END_KEY, FORMAT_VERSION, generationOf, HEAD_KEY, IDENTITY_KEY, LOG_END, logIndexOf, logKey, stateKey } from './keys.js';
-import { damaged, entryOf, type LogRecord, seal, unseal, unsealEntry } from './record.js';
+import { encodePosition, hashOfMeta, type Head, headFits, headHash, newestPosition, sealHead, settledPosition, unsealHead } from './head.js';
+import { FORMAT_VERSION, HEAD_KEY, IDENTITY_KEY, LOG_END, logIndexOf, logKey } from './keys.js';
+import { damaged, entryOf, type LogRecord, seal, unseal, unsealEntry, whatOf } from './record.js';
+import { checkState, newestGeneration, readPages } from './read.js';
+import { repairDevice } from './repair.js';
 import { type Identity, StorageError } from './storage.js';
 
 export interface EngineOptions {
@@ -31,12 +33,27 @@ export interface Opened {
   readonly generationNext: number;
   /** The first log record on disk, which may lie before the base: compacted ones are removed lazily. */
   readonly oldestRecord: number;
+  /** What was found damaged at this open, or at the one at which the repair under way began. */
+  readonly damage: string | null;
 }
 
 const PAGE_BYTES = 1 << 20;
 
-/** Reads and checks everything that this manager's word rests on. Rejects with a StorageError; nothing is changed on refusal. */
+/**
+ * Reads and checks everything that this manager's word rests on. Damage that the other managers can make good is dropped and marked (repair.ts).
+ * Rejects with a StorageError; nothing is changed on refusal.
+ */
 export async function openDevice(device: Device, options: EngineOptions): Promise<Opened> {
+  try {
+    return await openWhole(device, options);
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'storageDamaged') throw error;
+    await repairDevice(device, options, error);
+    return { ...(await openWhole(device, options)), damage: device.damage ?? whatOf(error) };
+  }
+}
+
+async function openWhole(device: Device, options: EngineOptions): Promise<Opened> {
   const sealedIdentity = device.get(IDENTITY_KEY, null);
   if (sealedIdentity === undefined) {
     if (device.stamp !== null) throw damaged('The identity record is missing, though first boot was completed here');
@@ -48,6 +65,7 @@ export async function openDevice(device: Device, options: EngineOptions): Promis
   const identity = checkIdentity(stamp, device.stamp, options);
   const { head, hash, slotSequence } = checkHead(device);
   const { tail, configurations } = await checkLog(device, head, options.tailBytesMax);
+  await checkState(device, head);
   return {
     identity,
     firstBoot: false,
@@ -58,6 +76,7 @@ export async function openDevice(device: Device, options: EngineOptions): Promis
     configurations,
     generationNext: Math.max(head.generation, await newestGeneration(device)) + 1,
     oldestRecord: await oldestRecord(device, head),
+    damage: head.damage ?? null,
   };
 }
 
@@ -89,7 +108,7 @@ async function firstBoot(device: Device, options: EngineOptions): Promise<Opened
   const hash = headHash(sealed);
   await device.writeSlot(0, encodePosition(settledPosition(head, hash, 2)));
   await device.initialized();
-  return { identity, firstBoot: true, head, headHash: hash, slotSequence: 2, tail: [], configurations: [], generationNext: 2, oldestRecord: 1 };
+  return { identity, firstBoot: true, head, headHash: hash, slotSequence: 2, tail: [], configurations: [], damage: null, generationNext: 2, oldestRecord: 1 };
 }
 
 interface Stamp extends Identity {
@@ -143,7 +162,7 @@ function checkHead(device: Device): { readonly head: Head; readonly hash: number
   if (sealed === undefined) throw damaged('The head record is missing');
   const head = unsealHead(sealed);
   const hash = headHash(sealed);
-  const newest = newestPosition(device);
+  const newest = newestPosition(device.slots);
   if (newest === null) throw damaged('Neither slot of the position file can be read');
   if (!headFits(head, hash, newest)) {
     const order = head.sequence < newest.acknowledged.sequence ? 'older than' : head.sequence > newest.next.sequence + 1 ? 'newer than' : 'another one than';
@@ -157,23 +176,6 @@ function checkHead(device: Device): { readonly head: Head; readonly hash: number
   }
   return { head, hash, slotSequence: newest.slotSequence };
 }
-
-function newestPosition(device: Device): Position | null {
-  const [a, b] = [decodePosition(device.slots[0]), decodePosition(device.slots[1])];
-  if (a === null || b === null) return a ?? b;
-  return a.slotSequence > b.slotSequence ? a : b;
-}
-
-/** Nothing under way: acknowledged and next are the same head. */
-export const settledPosition = (head: Head, hash: number, slotSequence: number): Position => ({
-  slotSequence,
-  acknowledged: { sequence: head.sequence, hash },
-  next: { sequence: head.sequence, hash },
-  term: head.hardState.term,
-  vote: head.hardState.vote,
-  lastIndex: head.lastIndex,
-  lastHash: head.lastHash,
-});
 
 /** Walks the chain from the base to the last entry. PERF: hundreds of MB pass here at a restart; only the tail is decoded. */
 async function checkLog(device: Device, head: Head, tailBytesMax: number): Promise<Pick<Opened, 'tail' | 'configurations'>> {
@@ -221,34 +223,10 @@ function configurationOf(record: LogRecord): ConfigurationAt {
   }
 }
 
-async function newestGeneration(device: Device): Promise<number> {
-  for await (const page of readPages(
-    device.pages({ gte: stateKey(0, ''), lt: END_KEY, reverse: true, limit: 1, pageBytes: 1, keysOnly: true }, null),
-    'the state',
-  )) {
-    for (const [key] of page) return generationOf(key);
-  }
-  return 0;
-}
-
 async function oldestRecord(device: Device, head: Head): Promise<number> {
   const before = { gte: logKey(0), lt: logKey(head.base.index + 1), reverse: false, limit: 1, pageBytes: 1, keysOnly: true };
   for await (const page of readPages(device.pages(before, null), 'the log')) {
     for (const [key] of page) return logIndexOf(key);
   }
   return head.base.index + 1;
-}
-
-/** A device that fails to read names no record: we name what was being read. */
-export async function* readPages<T>(pages: AsyncIterable<T>, what: string): AsyncGenerator<T> {
-  try {
-    yield* pages;
-  } catch (error) {
-    throw error instanceof StorageError ? error : damaged(`Reading ${what} failed: ${messageOf(error)}`, error);
-  }
-}
-
-export function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? `${error.message}: ${messageOf(error.cause)}` : error.message;
 }

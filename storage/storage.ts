@@ -47,6 +47,11 @@ export interface Recovered {
   readonly configurations: readonly ConfigurationAt[];
   /** Where the persisted state machine stands: base.index <= applied.index <= lastIndex. */
   readonly applied: SnapshotMeta;
+  /**
+   * What was found damaged and dropped, in words. With `hardState.repair` the others have to give it back first; without, nothing that was acknowledged
+   * is missing. Null: whole.
+   */
+  readonly damage: string | null;
 }
 
 /** A consistent picture of the state at `meta`, in checked chunks of at most about 256 KiB. Close it, or LevelDB keeps old files. */

@@ -107,6 +107,7 @@ export class Hasher {
     const installing = this.#next();
     this.put(installing < 0 ? -1 : installing - persisted);
     this.#plain(1);
+    this.#plain(2); // repair
     this.#age();
     this.#skip(3); // timer, random word, next fetch
     this.#plain(2); // fetches under way
@@ -313,6 +314,9 @@ export class Hasher {
         return;
       case 11: // readIndexResponse
         this.#plain(3);
+        return;
+      case 12: // tailLost
+        this.#plain(1);
         return;
       default:
         throw new Error(`test/model/canonical.ts does not know message ${type}: raft/encode.ts has changed, follow it there`);

@@ -95,5 +95,7 @@ export function messageWords(message: Message, showEntry: (entry: Parameters<typ
       return `a read index, please (term ${term})`;
     case 'readIndexResponse':
       return message.granted ? `read at ${message.index} (term ${term})` : `no read index (term ${term})`;
+    case 'tailLost':
+      return `my disk has lost what I had said to hold; it ends at ${message.lastIndex} (term ${term})`;
   }
 }

@@ -69,11 +69,11 @@ export class SimDisk {
     return sum;
   }
 
-  /** Turns one bit of one stored value, drawn by the seed, and gives no error for it: as LevelDB's table files do. Only while nobody has it open. */
-  flipBit(): string {
+  /** Turns one bit of one stored value, drawn by the seed among those whose key begins so, and gives no error for it: as LevelDB's table files do. Only while nobody has it open. */
+  flipBit(keyStart = ''): string {
     if (this.#device?.alive === true) throw new Error('sim disk: flip bits of a closed disk');
     const { random } = this.#options;
-    const keys = this.#image.keys;
+    const keys = this.#image.keys.filter((one) => one.startsWith(keyStart));
     const key = keys[random.uint32() % keys.length] as string;
     const value = Uint8Array.from(this.#image.records.get(key) as Uint8Array);
     const bit = random.uint32() % (value.byteLength * 8);
@@ -90,6 +90,26 @@ export class SimDisk {
     const key = keys[this.#options.random.uint32() % keys.length] as string;
     this.#image.apply([{ key, value: old.get(key) ?? null }]);
     return `${copy === null ? 'lost' : 'back to old'}: ${JSON.stringify(key)}`;
+  }
+
+  /** As `lose`, but under a running process. Null: nothing of the kind is there. */
+  loseUnderWay(keyStart: string, copy: unknown = null): string | null {
+    const device = this.#device;
+    this.#device = null;
+    try {
+      return this.#image.keys.some((key) => key.startsWith(keyStart)) ? this.lose(keyStart, copy) : null;
+    } finally {
+      this.#device = device;
+    }
+  }
+
+  /** The older of the two slots cannot be read any more. */
+  spoilSlot(): void {
+    const slots = this.#image.slots;
+    const place = slots[0] !== null ? 0 : 1;
+    const bytes = Uint8Array.from(slots[place] as Uint8Array);
+    bytes[20] = (bytes[20] as number) ^ 1;
+    slots[place] = bytes;
   }
 
   /** Everything on it, as of now: for a test that puts an old copy back. */
@@ -225,6 +245,9 @@ class SimDevice implements Device {
   get slots(): readonly [Uint8Array | null, Uint8Array | null] {
     return this.#image.slots;
   }
+
+  readonly damage = null;
+  async repaired(): Promise<void> {}
 
   async initialize(stamp: Uint8Array): Promise<void> {
     this.#image.stamp = Uint8Array.from(stamp);

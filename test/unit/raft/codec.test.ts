@@ -54,6 +54,7 @@ const message = fc.oneof(
   fc.record({ type: fc.constant('timeoutNow'), ...head }),
   fc.record({ type: fc.constant('readIndexRequest'), ...head, context: number }),
   fc.record({ type: fc.constant('readIndexResponse'), ...head, context: number, granted: bool, index: number }),
+  fc.record({ type: fc.constant('tailLost'), ...head, lastIndex: number }),
 ) as unknown as fc.Arbitrary<Message>;
 
 const joined = (chunks: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(chunks));

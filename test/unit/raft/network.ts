@@ -88,6 +88,10 @@ export class Disk {
   constructor(configuration: Configuration) {
     this.base = { index: ix(0), term: NO_TERM, configuration };
   }
+  copy(): Disk {
+    const copy = new Disk(this.base.configuration);
+    return Object.assign(copy, { hardState: this.hardState, base: this.base, machine: [...this.machine], entries: [...this.entries] });
+  }
   get last(): LogIndex {
     return ix(this.base.index + this.entries.length);
   }
@@ -123,6 +127,8 @@ export class Server {
   disk: Disk;
   /** The disk as it will be when every order issued is done: what the core believes its log to be. */
   belief: Disk;
+  /** What its disk held, each time before it was damaged: its word stands while it gives no vote. */
+  lost: Disk[] = [];
   raft: Raft;
   up = true;
   orders: WriteOrder[] = [];
@@ -289,6 +295,7 @@ export class Network {
     if (newest === undefined) return;
     for (const order of done) {
       server.disk.write(order);
+      if (server.disk.hardState.repair == null) server.lost = [];
       if (order.snapshot !== null) server.machine = [...server.disk.machine];
     }
     this.step(id, { type: 'persisted', seq: newest.seq });
@@ -316,6 +323,27 @@ export class Network {
     server.up = true;
     this.checker.restarted(server);
     this.turn(server);
+  }
+
+  /**
+   * The disk of a server that is down loses its log from `from` on, or everything (`from` 0), but for the newest term, vote and end of the log: as
+   * storage gives it to a core at a restart.
+   */
+  damage(id: number, from: number): void {
+    const server = this.at(id);
+    const { disk } = server;
+    server.lost.push(disk.copy());
+    const { term, vote, commit, repair } = disk.hardState;
+    const mark = {
+      index: Math.max(disk.last, repair?.index ?? 0),
+      term: Math.max(disk.entries[disk.entries.length - 1]?.term ?? disk.base.term, repair?.term ?? 0),
+    };
+    if (from === 0) {
+      disk.base = { ...disk.base, index: ix(0), term: tm(0) };
+      disk.entries = [];
+      disk.machine = [];
+    } else disk.entries = disk.entries.filter((one) => one.index < from);
+    disk.hardState = { term, vote, commit: ix(Math.min(commit, disk.last)), repair: { index: ix(mark.index), term: tm(mark.term) } };
   }
 
   /** Compacts the log of a server up to `index`, which it has applied. */
@@ -474,6 +502,8 @@ export class Checker {
   sent(server: Server, message: Message): void {
     if (!this.#on) return;
     const { disk } = server;
+    if (disk.hardState.repair != null && ((message.type === 'voteResponse' && message.granted) || message.type === 'voteRequest'))
+      this.#fail(`server ${server.id} takes part in an election while it is being repaired`);
     if (message.type === 'voteResponse' && message.granted) {
       if (disk.hardState.term !== message.term || disk.hardState.vote !== message.to)
         this.#fail(`vote of server ${server.id} in term ${message.term} left before it was durable`);
@@ -487,7 +517,8 @@ export class Checker {
       if (disk.hardState.term !== message.term) this.#fail(`server ${server.id} acknowledged in term ${message.term}, durable is ${disk.hardState.term}`);
     }
     if (message.type === 'voteRequest' && disk.hardState.term !== message.term) this.#fail(`server ${server.id} asks for votes in a term that is not durable`);
-    if (message.type === 'heartbeat' && message.commit > this.#network.at(message.to).belief.last)
+    const { lost } = this.#network.at(message.to);
+    if (message.type === 'heartbeat' && lost.length === 0 && message.commit > this.#network.at(message.to).belief.last)
       this.#fail('a heartbeat names a commit index beyond what its receiver holds');
   }
 
@@ -594,9 +625,8 @@ export class Checker {
       this.committed.push(below);
       return;
     }
-    const holders = this.#network.servers.filter(
-      ({ disk }) => disk.base.index >= index || (disk.at(index) !== undefined && agree(sign(disk.at(index) as Entry), sign(one))),
-    );
+    const holds = (disk: Disk): boolean => disk.base.index >= index || (disk.at(index) !== undefined && agree(sign(disk.at(index) as Entry), sign(one)));
+    const holders = this.#network.servers.filter(({ disk, lost }) => holds(disk) || lost.some(holds));
     const { voters, outgoing } = this.#counted.get(server.id) ?? server.raft.status().configuration;
     for (const list of outgoing === null ? [voters] : [voters, outgoing]) {
       const held = holders.filter((holder) => list.includes(holder.id));

@@ -563,6 +563,7 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
       'timeoutNow',
       'readIndexRequest',
       'readIndexResponse',
+      'tailLost',
     ] as const;
     for (let at = 0; at < 200; at += 1) {
       const prevIndex = pick();

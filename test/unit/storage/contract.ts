@@ -39,6 +39,7 @@ function firstBootAndIdentity(check: Check): void {
       lastTerm: 0,
       tail: [],
       configurations: [],
+      damage: null,
       applied: meta(0, 0),
     });
     t.same(await readAll(first), []);

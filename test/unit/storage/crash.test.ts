@@ -1,10 +1,10 @@
 import { deepStrictEqual } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { Clock } from '../../../src/clock.js';
-import type { SnapshotReader, StorageError } from '../../../storage/storage.js';
+import type { SnapshotReader, Storage, StorageError } from '../../../storage/storage.js';
 import { SimDisk } from '../../sim/disk.js';
-import { batch, chunksOf, hard, meta, OPTIONS, put, readAll, run, seeded, state } from './kit.js';
+import { batch, chunksOf, hard, meta, OPTIONS, put, readAll, run, seeded, show, state } from './kit.js';
 import { draw, Model, picture } from './model.js';
 
 // tap gives a whole file 30 s, which a busy machine may need.
@@ -195,29 +195,71 @@ t.test('a snapshot opened when a batch is on disk, but not yet acknowledged, say
   await write;
 });
 
-t.test('flipped bits on the simulated disk are found, never served', async (t) => {
-  let refused = 0;
-  for (let seed = 1; seed <= 80; seed += 1) {
+/** What a damaged directory may say for itself: only what it surely knows, and up to where more may have been acknowledged. */
+async function repaired(
+  t: Test,
+  clock: ManualClock,
+  disk: SimDisk,
+  what: string,
+  want: { term: number; vote: number; until: [number, number] },
+): Promise<Storage> {
+  const storage = await through(clock, disk.open(OPTIONS));
+  const { hardState, damage } = storage.recovered;
+  t.match(hardState, { term: want.term, vote: want.vote, repair: { index: want.until[0], term: want.until[1] } }, `${what}: ${damage}`);
+  t.ok(hardState.commit <= storage.recovered.lastIndex && damage !== null, what);
+  return storage;
+}
+
+t.test('a flipped bit on the simulated disk is found; what it hits is dropped, and the mark says what the others have to give back', async (t) => {
+  const seen = new Set<string>();
+  for (let seed = 1; seed <= 120; seed += 1) {
     const clock = new ManualClock();
     const disk = new SimDisk({ clock, random: seeded(seed) });
     const storage = await through(clock, disk.open(OPTIONS));
     const changes = Array.from({ length: 20 }, (_, at) => put(`k/${at}`, `value ${at}`));
-    await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 20, 1), state: changes, applied: meta(20, 1) })));
+    await through(clock, storage.write(batch({ hardState: hard(3, 2, 0), entries: run(1, 30, 1), state: changes, applied: meta(20, 1) })));
     const written = await state(storage);
     await through(clock, storage.close());
-    const what = disk.flipBit();
-    try {
-      const again = await through(clock, disk.open(OPTIONS));
+    const place = ['l', 'l', 's', 'h', 'i'][seed % 5] as string;
+    const what = disk.flipBit(place);
+    const again = await through(clock, disk.open(OPTIONS));
+    const { hardState, lastIndex, base, damage } = again.recovered;
+    t.match(hardState, { term: 3, vote: 2 }, what);
+    t.ok(damage, what);
+    if (place === 'l') {
       t.same(await state(again), written, what);
-    } catch (error) {
-      refused += 1;
-      t.equal((error as StorageError).code, 'storageDamaged', `${what}: ${error}`);
+      if (lastIndex === 30) {
+        seen.add('below applied');
+        t.notOk(hardState.repair, `${what}: the state stands for what is gone`);
+        t.equal(base.index, 20);
+      } else {
+        seen.add('above applied');
+        t.match(hardState.repair, { index: 30, term: 1 }, what);
+        t.ok(lastIndex >= 20 && (await readAll(again, base.index + 1)).every((one, at) => one.index === base.index + 1 + at), what);
+      }
+    } else {
+      seen.add(place);
+      t.match(hardState.repair, { index: 30, term: 1 }, what);
+      t.same([lastIndex, base.index, await state(again)], [0, 0, {}], 'nothing of a state that cannot be trusted is kept');
+    }
+    if (hardState.repair != null) {
+      // The mark is on disk: a crash does not take it away, and what comes is written behind it.
+      disk.crash();
+      const third = await repaired(t, clock, disk, `${what}, and a crash`, { term: 3, vote: 2, until: [30, 1] });
+      const next = third.recovered.lastIndex + 1;
+      await through(clock, third.write(batch({ hardState: { ...hard(4, 0, 0), repair: hardState.repair }, entries: run(next, next + 1, 4) })));
+      await through(clock, third.close());
+      const fourth = await through(clock, disk.open(OPTIONS));
+      t.match([fourth.recovered.lastIndex, fourth.recovered.hardState], [next + 1, { term: 4, repair: { index: 30 } }]);
+      await through(clock, fourth.write(batch({ hardState: hard(5, 0, 0) })));
+      await through(clock, fourth.close());
+      t.match((await through(clock, disk.open(OPTIONS))).recovered, { damage: null, hardState: { term: 5 } }, 'the core has ended it');
     }
   }
-  t.equal(refused, 80, 'each value matters');
+  t.same([...seen].sort(), ['above applied', 'below applied', 'h', 'i', 's'], 'each kind of record was hit');
 });
 
-t.test('a log record that is gone, or an old one in its place, breaks the chain', async (t) => {
+t.test('a log record that is gone, or an old one in its place, breaks the chain: the log is cut there', async (t) => {
   for (let seed = 1; seed <= 30; seed += 1) {
     const clock = new ManualClock();
     const disk = new SimDisk({ clock, random: seeded(seed) });
@@ -227,45 +269,125 @@ t.test('a log record that is gone, or an old one in its place, breaks the chain'
     const old = disk.copy();
     storage = await through(clock, disk.open(OPTIONS));
     await through(clock, storage.write(batch({ hardState: hard(2, 0, 0), truncateFrom: 8, entries: run(8, 20, 2) })));
+    const entries = show(await readAll(storage));
     await through(clock, storage.close());
     const whole = disk.copy();
     for (const from of [null, old]) {
       disk.restore(whole);
       const what = disk.lose('l', from);
-      await t.rejects(
-        through(clock, disk.open(OPTIONS)),
-        { code: 'storageDamaged', message: /missing|hash chain is broken|The log ends|less than the term/ },
-        what,
-      );
+      const cut = await repaired(t, clock, disk, what, { term: 2, vote: 0, until: [20, 2] });
+      const left = show(await readAll(cut));
+      t.ok(left.length < 20, what);
+      // An old record may stand at the very end: this log did end so once.
+      t.same(left.slice(0, -1), entries.slice(0, Math.max(0, left.length - 1)), what);
+      disk.crash();
+      disk.restore(whole);
+      storage = await through(clock, disk.open(OPTIONS));
+      const rotten = disk.loseUnderWay('l', from);
+      if (rotten !== null) await t.rejects(through(clock, readAll(storage)), { code: 'storageDamaged' }, `under a running process: ${rotten}`);
+      disk.crash();
     }
-    disk.restore(whole);
-    disk.lose('h');
-    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /head record is missing/ });
-    disk.restore(whole);
-    disk.lose('i');
-    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /identity record is missing/ });
+    for (const key of ['h', 'i']) {
+      disk.restore(whole);
+      disk.lose(key);
+      const empty = await repaired(t, clock, disk, key, { term: 2, vote: 0, until: [20, 2] });
+      t.equal(empty.recovered.lastIndex, 0);
+      disk.crash();
+    }
   }
 });
 
-t.test('an old copy of the database is refused, and so is an old copy of the position file; the pair cannot be told', async (t) => {
-  const clock = new ManualClock();
-  const disk = new SimDisk({ clock, random: seeded(5) });
-  let storage = await through(clock, disk.open(OPTIONS));
-  await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 3, 1) })));
-  await through(clock, storage.close());
-  const old = disk.copy();
-  storage = await through(clock, disk.open(OPTIONS));
-  await through(clock, storage.write(batch({ entries: run(4, 4, 1) })));
-  await through(clock, storage.write(batch({ entries: run(5, 5, 1) })));
-  disk.crash();
-  const now = disk.copy();
-  disk.restore(old, 'database');
-  await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /older than what the position file remembers/ });
-  disk.restore(now);
-  disk.restore(old, 'position');
-  await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /newer than what the position file remembers/ });
-  disk.restore(now);
-  t.equal((await through(clock, disk.open(OPTIONS))).recovered.lastIndex, 5);
+t.test('alone in its cluster a manager with a lost record is refused, and the record is named; what the state stands for is not missed', async (t) => {
+  const alone = { ...OPTIONS, bootstrap: { ...OPTIONS.bootstrap, voters: OPTIONS.bootstrap.voters.slice(0, 1) } };
+  const refused: string[] = [];
+  let opened = 0;
+  for (let seed = 1; seed <= 60; seed += 1) {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(seed) });
+    const storage = await through(clock, disk.open(alone));
+    const applied = { ...meta(20, 1), configuration: alone.bootstrap };
+    await through(clock, storage.write(batch({ hardState: hard(3, 1, 0), entries: run(1, 30, 1), state: [put('k', 'v')], applied })));
+    await through(clock, storage.close());
+    const what = disk.flipBit(['l', 's', 'h', 'i'][seed % 4]);
+    const before = disk.copy();
+    const again = await through(clock, disk.open(alone)).catch((error: StorageError) => error);
+    if (again instanceof Error) {
+      t.match(again, { code: 'storageDamaged', message: /(log entry|record).*alone in its cluster/ }, what);
+      refused.push(again.message.slice(0, 9));
+      t.same(disk.copy(), before, 'nothing was changed');
+    } else {
+      opened += 1;
+      t.match([again.recovered.lastIndex, again.recovered.hardState.repair ?? null], [30, null], what);
+      t.same(await state(again), { k: 'v' });
+    }
+  }
+  t.ok(new Set(refused).size > 2 && opened > 5, `${refused.length} refused (${[...new Set(refused)].join(', ')}), ${opened} opened`);
+});
+
+t.test(
+  'a rolled-back database goes on as it is, marked up to what the slots remember; a rolled-back position file is refused; the pair cannot be told',
+  async (t) => {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(5) });
+    let storage = await through(clock, disk.open(OPTIONS));
+    await through(clock, storage.write(batch({ hardState: hard(1, 0, 0), entries: run(1, 3, 1) })));
+    await through(clock, storage.close());
+    const old = disk.copy();
+    storage = await through(clock, disk.open(OPTIONS));
+    await through(clock, storage.write(batch({ entries: run(4, 4, 1) })));
+    await through(clock, storage.write(batch({ hardState: hard(7, 3, 0), entries: run(5, 5, 2) })));
+    disk.crash();
+    const now = disk.copy();
+    disk.restore(old, 'database');
+    const back = await repaired(t, clock, disk, 'an old database', { term: 7, vote: 3, until: [5, 2] });
+    t.match(back.recovered, { lastIndex: 3, damage: /older than what the position file remembers/ });
+    disk.crash();
+    // Twice damaged: the mark is in the slots too.
+    disk.lose('h');
+    t.equal((await repaired(t, clock, disk, 'and its head', { term: 7, vote: 3, until: [5, 2] })).recovered.lastIndex, 0);
+    disk.crash();
+    disk.restore(now);
+    disk.restore(old, 'position');
+    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /newer than what the position file remembers/ });
+    disk.restore(now);
+    t.equal((await through(clock, disk.open(OPTIONS))).recovered.lastIndex, 5);
+    disk.crash();
+
+    // A slot that cannot be read may be the one with the newest vote.
+    disk.restore(old, 'database');
+    disk.spoilSlot();
+    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /slot of the position file cannot be read either/ });
+  },
+);
+
+t.test('a crash while a damaged directory is made fit leaves the old evidence, or the mark', async (t) => {
+  const outcomes = new Set<number>();
+  for (let seed = 1; seed <= 60; seed += 1) {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(seed) });
+    const storage = await through(clock, disk.open(OPTIONS));
+    await through(clock, storage.write(batch({ hardState: hard(3, 2, 0), entries: run(1, 30, 1), state: [put('k', 'v')], applied: meta(9, 1) })));
+    await through(clock, storage.close());
+    if (seed % 2 === 0) disk.lose('h');
+    else disk.lose('l');
+    void disk.open(OPTIONS).catch(() => undefined);
+    for (let steps = seed % 4; steps > 0; steps -= 1) await clock.step();
+    disk.crash();
+    const again = await through(clock, disk.open(OPTIONS));
+    const { repair } = again.recovered.hardState;
+    if (repair != null)
+      t.match(
+        [repair, again.recovered.hardState],
+        [
+          { index: 30, term: 1 },
+          { term: 3, vote: 2 },
+        ],
+      );
+    else t.equal(again.recovered.lastIndex, 30);
+    outcomes.add(again.recovered.lastIndex);
+    disk.crash();
+  }
+  t.ok(outcomes.size > 3);
 });
 
 t.test('a stage that a crash left is swept, and its generation is not used again while it is there', async (t) => {

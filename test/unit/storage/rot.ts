@@ -65,7 +65,7 @@ export async function makeSpecimen(directory: string): Promise<Specimen> {
 }
 
 export interface Verdict {
-  readonly outcome: 'refused' | 'exact' | 'silent';
+  readonly outcome: 'refused' | 'repaired' | 'exact' | 'silent';
   readonly what: string;
   readonly file: string;
 }
@@ -102,7 +102,9 @@ export async function flipOnce(specimen: Specimen, copy: string, random: Random)
           ? 'CURRENT'
           : 'position';
   const wrong = await readEverything(specimen, copy);
-  return wrong === 'refused' || wrong === 'exact' ? { outcome: wrong, what, file: kind } : { outcome: 'silent', what: `${what}: ${wrong}`, file: kind };
+  return wrong === 'refused' || wrong === 'repaired' || wrong === 'exact'
+    ? { outcome: wrong, what, file: kind }
+    : { outcome: 'silent', what: `${what}: ${wrong}`, file: kind };
 }
 
 export function flip(file: string, offset: number, bit: number): void {
@@ -117,7 +119,10 @@ export function flip(file: string, offset: number, bit: number): void {
   }
 }
 
-/** 'exact': opened, and everything is what was written. 'refused': a StorageError said no. Otherwise what was wrong without an error. */
+/**
+ * 'exact': opened, and everything is what was written. 'repaired': opened with the mark that stops it from voting, the newest term kept, and nothing in it
+ * that was not written. 'refused': a StorageError said no. Otherwise what was wrong without an error.
+ */
 export async function readEverything(specimen: Specimen, directory: string): Promise<string> {
   let storage: Storage;
   try {
@@ -127,6 +132,16 @@ export async function readEverything(specimen: Specimen, directory: string): Pro
   }
   try {
     const entries = show(await readAll(storage, storage.recovered.base.index + 1));
+    const { repair, term, vote } = storage.recovered.hardState;
+    if (repair != null) {
+      const last = 40 + specimen.entries.length;
+      if (term !== 6 || vote !== 0 || repair.index !== last || repair.term !== 5) return `a wrong mark: ${JSON.stringify(storage.recovered.hardState)}`;
+      if (entries.some((one) => !specimen.entries.includes(one))) return 'a log entry that was never written';
+      if (storage.recovered.lastIndex > 0 && storage.recovered.applied.index < 40) return 'a log without its state';
+      for (const [key, value] of Object.entries(await state(storage)))
+        if (!(key in specimen.state) || value === '') return `a record ${key} that was never written`;
+      return 'repaired';
+    }
     if (JSON.stringify(entries) !== JSON.stringify(specimen.entries)) return `other log entries, ${entries.length} for ${specimen.entries.length}`;
     if (storage.recovered.hardState.term !== 6) return `another hard state, term ${storage.recovered.hardState.term}`;
     const content = await state(storage);

@@ -45,8 +45,8 @@ fix: $(NODE_MODULES) ## format and mend what the linter can
 sim: build ## simulate SEEDS=1..300 (PROFILE=storm to pick one): whole clusters under virtual time and faults
 	node dist/test/sim/main.js --seeds $(SEEDS) $(if $(PROFILE),--profile $(PROFILE))
 
-model: build ## explore the production Raft core breadth-first: every order of messages, crashes and syncs within small budgets
-	node dist/test/model/main.js
+model: build ## explore the production Raft core breadth-first, every order of messages, crashes and syncs: millions of states in a minute; STATES=100000000 for an hour
+	node dist/test/model/main.js $(if $(STATES),--long --write --states $(STATES)) $(if $(MINUTES),--minutes $(MINUTES))
 
 mutants: build ## put known bugs back one at a time; each must be killed by a checker it names
 	node dist/test/mutants/main.js --write

@@ -1,4 +1,6 @@
-import { type Action, type Model, Violation, type World } from './world.js';
+import { Violation } from './ledger.js';
+import { Frontier, Rows, Seen } from './tables.js';
+import type { Action, Model, World } from './world.js';
 
 /** Breadth first over worlds: every world is looked at once, by its hash; parents are kept, so that a violation comes with the shortest way to it. */
 
@@ -18,121 +20,97 @@ export interface Result {
   readonly left: number;
   readonly cpuMs: number;
   readonly wireMax: number;
+  /** The largest number of worlds at one depth. */
+  readonly widest: number;
   readonly found: Found | null;
 }
 
-export function explore(model: Model, first: World, statesMax: number, tell: (states: number, depth: number) => void = () => {}): Result {
+export interface Progress {
+  readonly states: number;
+  readonly depth: number;
+  /** Of the worlds of this depth, how many were looked at, and how many there are. */
+  readonly at: number;
+  readonly layer: number;
+  readonly next: number;
+}
+
+/** How many worlds are looked at between two words on how far it is. */
+const PACE = 1 << 14;
+
+/** Ends when everything was looked at, with `statesMax` worlds reached, or when `tell` says so by false. */
+export function explore(model: Model, first: Int32Array, statesMax: number, tell: (progress: Progress) => boolean = () => true): Result {
   const started = process.cpuUsage();
   const seen = new Seen();
-  const hash = new Int32Array(2);
-  model.hash(first, hash);
-  seen.add(hash[0] as number, hash[1] as number);
-  // The parent of each world, and which of the parent's actions led to it.
-  const parents: number[] = [-1];
-  const ordinals: number[] = [-1];
-  let layer: World[] = [first];
+  model.open(first, 0, first.length);
+  seen.add(model.a, model.b);
+  // The parent of each world, and which of the parent's ways on led to it.
+  const parents = new Rows(4);
+  const ordinals = new Rows(1);
+  parents.push(0);
+  ordinals.push(0);
+  const free: Int32Array[] = [];
+  let layer = new Frontier(free);
+  layer.push(first, first.length);
   let layerFrom = 0;
   let depth = 0;
   let steps = 0;
   let wireMax = 0;
+  let widest = 1;
   let left = 0;
-  const cpuMs = (): number => {
-    const used = process.cpuUsage(started);
-    return (used.user + used.system) / 1000;
-  };
-  const result = (found: Found | null): Result => ({ states: parents.length, steps, depth, left, cpuMs: cpuMs(), wireMax, found });
-  while (layer.length > 0) {
-    const next: World[] = [];
+  let found: Found | null = null;
+  walk: while (layer.count > 0) {
+    const next = new Frontier(free);
     const nextFrom = parents.length;
-    for (let at = 0; at < layer.length; at += 1) {
-      if (parents.length >= statesMax) {
-        left = layer.length - at + next.length;
-        return result(null);
+    for (let at = 0; at < layer.count; at += 1) {
+      const goOn = (at & (PACE - 1)) !== 0 || tell({ states: parents.length, depth, at, layer: layer.count, next: next.count });
+      if (parents.length >= statesMax || !goOn) {
+        left = layer.count - at + next.count;
+        break walk;
       }
-      const world = layer[at] as World;
-      // PERF: a world that was looked at is only needed again for a trace, where it is made anew.
-      (layer as (World | null)[])[at] = null;
-      const actions = model.actions(world);
-      for (let ordinal = 0; ordinal < actions.length; ordinal += 1) {
+      const { chunk, at: from } = layer.next();
+      model.open(chunk, from, chunk[from - 1] as number);
+      const ways = model.count();
+      if (ways > 256) throw new Error('model: more ways on than a trace can name');
+      for (let ordinal = 0; ordinal < ways; ordinal += 1) {
         steps += 1;
-        let reached: World | null;
         try {
-          reached = model.act(world, actions[ordinal] as Action);
+          if (!model.take(ordinal)) continue;
         } catch (error) {
           if (!(error instanceof Violation)) throw error;
-          const path = wayTo(model, first, parents, ordinals, layerFrom + at);
-          return result({ rule: error.rule, text: error.message, path: [...path, { world, action: actions[ordinal] as Action }] });
+          found = { rule: error.rule, text: error.message, path: wayTo(model, first, parents, ordinals, layerFrom + at, ordinal) };
+          break walk;
         }
-        if (reached === null) continue;
-        model.hash(reached, hash);
-        if (!seen.add(hash[0] as number, hash[1] as number)) continue;
+        if (!seen.add(model.a, model.b)) continue;
         parents.push(layerFrom + at);
         ordinals.push(ordinal);
-        next.push(reached);
-        if (reached.wire.length > wireMax) wireMax = reached.wire.length;
-        if (parents.length % 100_000 === 0) tell(parents.length, depth + 1);
+        next.push(model.next, model.nextLength);
+        if (model.nextLength > wireMax) wireMax = model.nextLength;
       }
     }
+    layer.release();
     layer = next;
     layerFrom = nextFrom;
-    if (next.length > 0) depth += 1;
+    if (next.count > widest) widest = next.count;
+    if (next.count > 0) depth += 1;
   }
-  return result(null);
+  const used = process.cpuUsage(started);
+  const cpuMs = (used.user + used.system) / 1000;
+  return { states: parents.length, steps, depth, left, cpuMs, wireMax: Math.max(0, wireMax - model.bare), widest, found };
 }
 
-function wayTo(model: Model, first: World, parents: readonly number[], ordinals: readonly number[], to: number): { world: World; action: Action }[] {
-  const way: number[] = [];
-  for (let at = to; at > 0; at = parents[at] as number) way.push(ordinals[at] as number);
+/** The way to world `to`, and one step on. */
+function wayTo(model: Model, first: Int32Array, parents: Rows, ordinals: Rows, to: number, last: number): { world: World; action: Action }[] {
+  const way: number[] = [last];
+  for (let at = to; at > 0; at = parents.at(at)) way.push(ordinals.at(at));
   const path: { world: World; action: Action }[] = [];
-  let world = first;
-  for (const ordinal of way.reverse()) {
-    const action = model.actions(world)[ordinal] as Action;
-    path.push({ world, action });
-    world = model.act(world, action) as World;
-  }
+  let row = first;
+  way.reverse().forEach((ordinal, at) => {
+    model.open(row, 0, row.length);
+    model.count();
+    path.push({ world: model.look(row), action: model.action(ordinal) });
+    if (at === way.length - 1) return;
+    model.take(ordinal);
+    row = model.next.slice(0, model.nextLength);
+  });
   return path;
-}
-
-/** 64-bit hashes, open addressing. Two of n worlds share one by chance about once in 2^64 / n^2 runs: for 10^8 worlds, one in 1,800. */
-class Seen {
-  #words = new Int32Array(1 << 17);
-  #mask = (1 << 16) - 1;
-  #count = 0;
-
-  /** False: it was there. */
-  add(a: number, b: number): boolean {
-    // Two zeros mark a free place.
-    const first = a === 0 && b === 0 ? 1 : a;
-    if (!this.#put(this.#words, this.#mask, first, b)) return false;
-    this.#count += 1;
-    if (this.#count * 2 > this.#mask) this.#grow();
-    return true;
-  }
-
-  #put(words: Int32Array, mask: number, a: number, b: number): boolean {
-    let at = (a ^ (b >>> 7)) & mask;
-    for (;;) {
-      const one = words[2 * at] as number;
-      const other = words[2 * at + 1] as number;
-      if (one === a && other === b) return false;
-      if (one === 0 && other === 0) {
-        words[2 * at] = a;
-        words[2 * at + 1] = b;
-        return true;
-      }
-      at = (at + 1) & mask;
-    }
-  }
-
-  #grow(): void {
-    const mask = this.#mask * 2 + 1;
-    const words = new Int32Array(2 * (mask + 1));
-    for (let at = 0; at <= this.#mask; at += 1) {
-      const a = this.#words[2 * at] as number;
-      const b = this.#words[2 * at + 1] as number;
-      if (a !== 0 || b !== 0) this.#put(words, mask, a, b);
-    }
-    this.#words = words;
-    this.#mask = mask;
-  }
 }

@@ -1,5 +1,7 @@
+import type { Configuration, RaftOptions, ServerId } from '../../raft/index.js';
+import type { Budget, Choice } from './ledger.js';
 import type { Shell } from './server.js';
-import { type Action, type Budget, Model, type World } from './world.js';
+import { type Action, Model } from './world.js';
 
 /** What is explored: from where, with how much choice, and what must have happened on the way, so that it cannot pass by being empty. */
 export interface Family {
@@ -13,48 +15,77 @@ export interface Family {
   readonly long: Partial<Budget>;
   readonly symmetric: boolean;
   readonly promptDisk: boolean;
+  readonly options?: Partial<RaftOptions>;
+  /** Who belongs to the cluster at first; server 1, 2 and 3 where it is not said. What a membership change may be asked to lead to. */
+  readonly voters?: readonly number[];
+  readonly targets?: readonly (readonly number[])[];
   /** Played before the exploration begins; its choices are not counted. */
   readonly start: (stage: Stage) => void;
   /** Reached by `short` and by `budget`. */
   readonly sometimes: readonly string[];
 }
 
-const NOTHING: Budget = { elections: 0, silences: 0, proposals: 0, reads: 0, heartbeats: 0, compactions: 0, crashes: 0, duplicates: 0 };
-const PLENTY: Budget = { elections: 99, silences: 99, proposals: 99, reads: 99, heartbeats: 99, compactions: 99, crashes: 0, duplicates: 0 };
+const NOTHING: Budget = {
+  elections: 0,
+  silences: 0,
+  proposals: 0,
+  reads: 0,
+  heartbeats: 0,
+  compactions: 0,
+  crashes: 0,
+  duplicates: 0,
+  transfers: 0,
+  changes: 0,
+};
+const PLENTY: Budget = {
+  elections: 99,
+  silences: 99,
+  proposals: 99,
+  reads: 99,
+  heartbeats: 99,
+  compactions: 99,
+  crashes: 0,
+  duplicates: 0,
+  transfers: 0,
+  changes: 99,
+};
 
 /** Plays the beginning of a family: one thing after the other, everything else comes to rest in between. */
 export class Stage {
   readonly model: Model;
-  world: World;
+  row: Int32Array;
 
   constructor(model: Model) {
     this.model = model;
-    this.world = model.first(PLENTY);
+    this.row = model.first(PLENTY);
   }
 
   /** Does it, and delivers and writes until nothing is left to do. `without`: a server that gets nothing meanwhile. */
-  play(type: 'elect' | 'silence' | 'propose' | 'compact', server: number, without = 0): void {
-    this.#act({ type, server });
+  play(type: Choice, server: number, without = 0): void {
+    this.#take((action) => action.type === type && action.server === server);
     for (let steps = 0; steps < 1000; steps += 1) {
-      const busy = this.world.servers.find((one) => one.orders.length > 0);
-      const [number] = this.world.wire;
-      if (busy !== undefined) this.#act({ type: 'persist', server: busy.id, count: busy.orders.length });
-      else if (number === undefined) return;
-      else {
-        const parcel = this.model.workshop.parcels[number];
-        if (parcel === undefined) throw new Error('model: no such parcel');
-        const lost = parcel.message.to === without || parcel.message.from === without;
-        const delivered = lost ? null : this.model.act(this.world, { type: 'deliver', server: parcel.message.to, parcel, keep: false });
-        this.world = delivered ?? { ...this.world, wire: this.world.wire.slice(1) };
-      }
+      if (this.#take((action) => action.type === 'persist')) continue;
+      const [parcel] = this.model.look(this.row).wire;
+      if (parcel === undefined) return;
+      const lost = parcel.message.to === without || parcel.message.from === without;
+      if (!lost && this.#take((action) => action.type === 'deliver' && action.parcel === parcel)) continue;
+      const { bare } = this.model;
+      this.row = Int32Array.from([...this.row.subarray(0, bare), ...this.row.subarray(bare + 1)]);
     }
     throw new Error('model: the beginning does not come to rest');
   }
 
-  #act(action: Action): void {
-    const reached = this.model.act(this.world, action);
-    if (reached === null) throw new Error(`model: nothing comes of ${action.type}`);
-    this.world = reached;
+  /** False: there is no such way on, or nothing comes of it. */
+  #take(wanted: (action: Action) => boolean): boolean {
+    const { model } = this;
+    model.open(this.row, 0, this.row.length);
+    const ways = model.count();
+    for (let ordinal = 0; ordinal < ways; ordinal += 1) {
+      if (!wanted(model.action(ordinal)) || !model.take(ordinal)) continue;
+      this.row = model.next.slice(0, model.nextLength);
+      return true;
+    }
+    return false;
   }
 }
 
@@ -79,9 +110,9 @@ export const FAMILIES: readonly Family[] = [
     symmetric: true,
     promptDisk: false,
     start: (stage) => {
-      stage.play('elect', 1);
-      stage.play('silence', 2);
-      stage.play('silence', 3);
+      stage.play('elections', 1);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
     },
     sometimes: ['two leaders of different terms at once', 'a log was cut and written anew', 'a leader stepped down'],
   },
@@ -94,11 +125,11 @@ export const FAMILIES: readonly Family[] = [
     symmetric: true,
     promptDisk: true,
     start: (stage) => {
-      stage.play('elect', 1);
-      stage.play('propose', 1);
-      stage.play('silence', 2);
-      stage.play('silence', 3);
-      stage.play('elect', 2, 1);
+      stage.play('elections', 1);
+      stage.play('proposals', 1);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
+      stage.play('elections', 2, 1);
     },
     sometimes: ['a log was cut and written anew', 'two leaders of different terms at once', 'a leader stepped down'],
   },
@@ -111,9 +142,9 @@ export const FAMILIES: readonly Family[] = [
     symmetric: false,
     promptDisk: true,
     start: (stage) => {
-      stage.play('elect', 1);
-      stage.play('silence', 2);
-      stage.play('silence', 3);
+      stage.play('elections', 1);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
     },
     sometimes: ['a read was granted on the leader', 'a read was granted on a follower', 'a read was not granted', 'two leaders of different terms at once'],
   },
@@ -126,24 +157,130 @@ export const FAMILIES: readonly Family[] = [
     symmetric: true,
     promptDisk: false,
     start: (stage) => {
-      stage.play('elect', 1);
-      stage.play('propose', 1, 3);
-      stage.play('compact', 1, 3);
+      stage.play('elections', 1);
+      stage.play('proposals', 1, 3);
+      stage.play('compactions', 1, 3);
     },
     sometimes: ['a snapshot was installed', 'two leaders of different terms at once'],
   },
+  {
+    name: 'tight',
+    what: 'one append at a time, one entry in it, one handed out, no tail in memory: server 3 is three entries behind, and is given them by fetch',
+    budget: { elections: 1, proposals: 1, heartbeats: 1, crashes: 1 },
+    short: { elections: 1, heartbeats: 1 },
+    long: { elections: 1, silences: 1, proposals: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
+    symmetric: true,
+    promptDisk: false,
+    options: { inflightCountMax: 1, appendBytesMax: 1, applyBytesMax: 1, tailBytesMax: 1 },
+    start: (stage) => {
+      stage.play('elections', 1, 3);
+      stage.play('proposals', 1, 3);
+      stage.play('proposals', 1, 3);
+    },
+    sometimes: ['entries were fetched', 'two leaders of different terms at once'],
+  },
+  {
+    name: 'transfer',
+    what: 'server 1 leads and is told to hand over, to one or the other; the word is lost, late or doubled, servers crash, somebody else campaigns',
+    budget: { transfers: 1, proposals: 1, elections: 1, crashes: 1 },
+    short: { transfers: 1, elections: 1 },
+    long: { transfers: 1, proposals: 1, elections: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
+    symmetric: true,
+    promptDisk: false,
+    start: (stage) => {
+      stage.play('elections', 1);
+    },
+    sometimes: ['a successor was told to campaign', 'a leader was elected', 'two leaders of different terms at once'],
+  },
+  {
+    name: 'grow',
+    what: 'server 1 leads server 2, which has not heard it for an election timeout; a third is added, as a learner first, while somebody crashes or campaigns',
+    budget: { changes: 1, heartbeats: 1, elections: 1, crashes: 1 },
+    short: { changes: 1, heartbeats: 1 },
+    long: { changes: 1, proposals: 1, heartbeats: 2, elections: 1, crashes: 1 },
+    symmetric: false,
+    promptDisk: true,
+    voters: [1, 2],
+    targets: [[1, 2, 3]],
+    start: (stage) => {
+      stage.play('elections', 1);
+      stage.play('silences', 2);
+    },
+    sometimes: ['a learner became a voter', 'a joint configuration was left'],
+  },
+  {
+    name: 'replace',
+    what: 'server 1 leads server 2, which has not heard it for an election timeout; server 3 takes the place of one of them',
+    budget: { changes: 1, heartbeats: 1, elections: 1, crashes: 1 },
+    short: { changes: 1, heartbeats: 1, elections: 1 },
+    long: { changes: 1, proposals: 1, heartbeats: 2, elections: 1, crashes: 1 },
+    symmetric: false,
+    promptDisk: true,
+    voters: [1, 2],
+    targets: [
+      [1, 3],
+      [2, 3],
+    ],
+    start: (stage) => {
+      stage.play('elections', 1);
+      stage.play('silences', 2);
+    },
+    sometimes: ['a learner became a voter', 'a joint configuration was left', 'a leader that was removed stepped down'],
+  },
+  {
+    name: 'shrink',
+    what: 'server 1 leads two others; it, or another, or both others are removed, while somebody crashes or campaigns',
+    budget: { changes: 1, elections: 1, crashes: 1 },
+    short: { changes: 1, elections: 1 },
+    long: { changes: 2, proposals: 1, elections: 1, crashes: 1 },
+    symmetric: false,
+    promptDisk: true,
+    targets: [[1, 2], [2, 3], [1]],
+    start: (stage) => {
+      stage.play('elections', 1);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
+    },
+    sometimes: [
+      'a joint configuration was left',
+      'a configuration was cut from a log',
+      'a leader that was removed stepped down',
+      'a leader was elected by two majorities',
+    ],
+  },
+  {
+    name: 'move',
+    what: 'server 1 is alone; leadership and data move to servers 2 and 3, which nobody knew before',
+    budget: { changes: 1, heartbeats: 2, elections: 2, crashes: 1 },
+    short: { changes: 1, heartbeats: 1, elections: 1 },
+    long: { changes: 1, proposals: 1, heartbeats: 2, elections: 2, crashes: 1 },
+    symmetric: false,
+    promptDisk: true,
+    voters: [1],
+    targets: [[2, 3]],
+    start: (stage) => {
+      stage.play('elections', 1);
+    },
+    sometimes: ['a learner became a voter', 'a joint configuration was left', 'a leader that was removed stepped down'],
+  },
 ];
 
+const configuration = (voters: readonly number[]): Configuration => ({ voters: voters as ServerId[], outgoing: null, learners: [], witnesses: [], next: null });
+
 /** The family's first world, its choices not spent yet. */
-export function begin(family: Family, budget: Partial<Budget>, shell?: Shell): { model: Model; first: World } {
+export function begin(family: Family, budget: Partial<Budget>, shell?: Shell): { model: Model; first: Int32Array } {
   const model = new Model({
     ...(shell === undefined ? {} : { shell }),
+    servers: 3,
+    bootstrap: configuration(family.voters ?? [1, 2, 3]),
+    targets: (family.targets ?? []).map((voters) => ({ voters: voters as ServerId[], learners: [], witnesses: [] })),
     symmetric: family.symmetric,
     promptDisk: family.promptDisk,
+    ...(family.options === undefined ? {} : { options: family.options }),
     reads: (budget.reads ?? 0) > 0,
   });
   const stage = new Stage(model);
   family.start(stage);
-  model.workshop.forgetMarks();
-  return { model, first: { ...stage.world, budget: { ...NOTHING, ...budget } } };
+  model.forgetMarks();
+  return { model, first: model.withBudget(stage.row, { ...NOTHING, ...budget }) };
 }

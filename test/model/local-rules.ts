@@ -1,4 +1,4 @@
-import { type Server, showKey } from './server.js';
+import { configurationOf, newestConfiguration, type Server, showConfiguration, showKey, termOf } from './server.js';
 
 /** What one server alone must never show. `from` null: it has just started. */
 export function localFault(from: Server | null, to: Server): string | null {
@@ -10,6 +10,12 @@ export function localFault(from: Server | null, to: Server): string | null {
   if (to.commit > to.log.length) return `commit within the log: server ${to.id} has committed ${to.commit} of ${to.log.length}`;
   if (to.machine.length > to.disk.keys.length)
     return `applied is durable: server ${to.id} applied ${to.machine.length}, its disk ends at ${to.disk.keys.length}`;
+  const newest = newestConfiguration(to.log.slice(to.disk.base.index), to.disk.base.configuration);
+  const inEffect = showConfiguration(to.core.status().configuration);
+  // An order that installs a snapshot is not on the disk yet: then the log does not say it.
+  if (to.orders.every(({ state }) => state === null) && showConfiguration(newest) !== inEffect) {
+    return `a configuration is in effect from when it is appended until it is cut: server ${to.id} goes by ${inEffect}, its log says ${showConfiguration(newest)}`;
+  }
   if (from === null) return null;
   if (to.term < from.term) return `terms never fall: server ${to.id} had ${from.term}, has ${to.term}`;
   if (to.term === from.term && from.vote !== 0 && to.vote !== from.vote)
@@ -18,5 +24,19 @@ export function localFault(from: Server | null, to: Server): string | null {
   if (from.leads && to.leads && from.term === to.term && from.log.some((key, at) => to.log[at] !== key)) {
     return `leader append-only: server ${to.id}, term ${to.term}: ${from.log.map(showKey).join(' ')} became ${to.log.map(showKey).join(' ')}`;
   }
-  return null;
+  return from.leads && to.leads ? changeFault(from, to) : null;
+}
+
+/** Thesis 4.1 and its erratum (trap A34): one change at a time, and none before the leader has committed an entry of its own term. */
+function changeFault(from: Server, to: Server): string | null {
+  const own = to.log.findIndex((key) => termOf(key) === to.term);
+  let open = 0;
+  for (let at = to.commit; at < to.log.length; at += 1) {
+    const key = to.log[at] as number;
+    if (configurationOf(key) === null || termOf(key) !== to.term) continue;
+    open += 1;
+    if (at >= from.log.length && to.commit <= own)
+      return `no change before a commit in the own term: server ${to.id} appended ${showKey(key)}, commit is ${to.commit}`;
+  }
+  return open > 1 ? `one change at a time: server ${to.id} has ${to.log.map(showKey).join(' ')}, commit is ${to.commit}` : null;
 }

@@ -2,11 +2,12 @@ import t from 'tap';
 import { BUGS } from './bugs.js';
 import { explore, type Result } from './explore.js';
 import { begin, FAMILIES, type Family } from './families.js';
+import { MEMBERSHIP_BUGS, plant } from './planted.js';
 import type { Shell } from './server.js';
-import type { Budget } from './world.js';
+import type { Budget } from './ledger.js';
 import { story } from './words.js';
 
-/** The short form of the model check: every family with the smaller budget, to its end. The long one: node dist/test/model/main.js. */
+/** The shortest form of the model check: every family with the smallest budget, to its end. Longer ones: make model. */
 t.setTimeout(240_000);
 
 const family = (name: string): Family => FAMILIES.find((one) => one.name === name) as Family;
@@ -54,6 +55,29 @@ t.test('a planted bug is found, named, and told as a story', (t) => {
   }
   const { found } = run(family('reads'), { elections: 1, reads: 1 }, bug('reads-alone')).result;
   t.match(found === null ? '' : story(found), /BROKEN {2}no read older.*\n[\s\S]*server 2 starts an election[\s\S]*server 1 is asked for a read\n {6}here:/);
+  t.end();
+});
+
+t.test('a bug planted in membership is found and named', async (t) => {
+  const planted: readonly [string, string, Partial<Budget>, string][] = [
+    ['one-majority', 'shrink', { changes: 1, elections: 1 }, 'leader completeness'],
+    ['one-majority', 'grow', { changes: 1, heartbeats: 1 }, 'commit is durable on a quorum'],
+    ['late-configuration', 'grow', { changes: 1 }, 'a configuration is in effect from when it is appended until it is cut'],
+    ['kept-configuration', 'shrink', { changes: 1, elections: 1 }, 'what encodes alike is alike'],
+    ['two-changes', 'shrink', { changes: 2 }, 'one change at a time'],
+    ['early-change', 'shrink', { changes: 1, elections: 1 }, 'no change before a commit in the own term'],
+    ['no-joint', 'shrink', { changes: 1, elections: 1 }, 'leader completeness'],
+  ];
+  for (const [name, where, budget, rule] of planted) {
+    const { result } = run(family(where), budget, await plant(name, MEMBERSHIP_BUGS[name] ?? []));
+    t.equal(result.found?.rule, rule, `${name} in ${where}: after ${result.states} states, ${Math.round(result.cpuMs)} ms of CPU`);
+  }
+});
+
+t.test('a bound on states ends it, and says what is left', (t) => {
+  const { model, first } = begin(family('election'), { elections: 2 });
+  const result = explore(model, first, 1000);
+  t.ok(result.states >= 1000 && result.states < 1100 && result.left > 0, `${result.states} states, ${result.left} left`);
   t.end();
 });
 

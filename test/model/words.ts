@@ -35,17 +35,17 @@ function actionLine(action: Action, world: World): string {
       const all = world.servers[action.server - 1]?.orders.length;
       return `the disk of ${action.server} finishes ${action.count === all ? 'all its orders' : `${action.count} of ${all} orders`}`;
     }
-    case 'elect':
+    case 'elections':
       return `server ${action.server} starts an election`;
-    case 'silence':
+    case 'silences':
       return `server ${action.server} hears nothing for an election timeout`;
-    case 'propose':
-      return `server ${action.server} is given command ${String.fromCharCode(97 + world.proposals)}`;
-    case 'read':
+    case 'proposals':
+      return `server ${action.server} is given command ${String.fromCharCode(97 + world.ledger.proposals)}`;
+    case 'reads':
       return `server ${action.server} is asked for a read`;
-    case 'heartbeat':
+    case 'heartbeats':
       return `server ${action.server} sends heartbeats`;
-    case 'compact':
+    case 'compactions':
       return `server ${action.server} compacts its log`;
     case 'crash':
       return `server ${action.server} crashes and starts again; ${action.kept} of its ${world.servers[action.server - 1]?.orders.length} orders under way were on the disk`;
@@ -53,6 +53,12 @@ function actionLine(action: Action, world: World): string {
       return `${parcelWords(action.parcel)}${action.keep ? ', and will come once more' : ''}`;
     case 'break':
       return `the stream of the snapshot from ${action.server} to ${action.parcel.message.to} breaks`;
+    case 'transfers':
+      return `server ${action.server} is told to hand leadership over to ${action.argument}`;
+    case 'changes':
+      return `server ${action.server} is asked for membership change ${action.argument}`;
+    default:
+      throw new Error(`model: no words for ${action.type}`);
   }
 }
 

@@ -1,327 +1,494 @@
+import type { ServerId, Target } from '../../raft/index.js';
+import type { Draft } from './draft.js';
+import { CHOICES, type Choice, keys, type Ledger, Ledgers, Violation } from './ledger.js';
+import { OPTIONS, type Parcel, type Server } from './server.js';
 import {
-  type Draft,
-  honestShell,
-  OPTIONS,
+  COMMIT,
+  CRASH_CODE,
+  DISK,
+  FAULT,
+  GRANTS,
+  IDLE,
+  LEADS,
+  LOG,
+  MACHINE,
+  MESSAGES,
   PARCEL_CODE,
-  type Parcel,
-  type Server,
-  SERVERS,
-  type Shell,
-  showKey,
-  termOf,
-  type Transition,
+  ROLES,
+  type Setting,
+  TOOK_LEAD,
   Workshop,
-} from './server.js';
+} from './workshop.js';
 
 /**
- * Three servers, what is on the wire between them, and what remains of the history that the promises speak of. A world is a value; `actions` says
- * what may happen next, `act` what comes of it, or throws a Violation.
+ * Three servers, what is on the wire between them, and a ledger. `open` takes a world, `count` says how many things may happen next, `take` makes one
+ * happen: it gives the world that comes of it, or throws a Violation.
  *
- * What introduces choice has a budget (elections, silences, proposals, reads, heartbeats, compactions, crashes, duplicates); what answers it has none.
- * A message that is lost is one that is never delivered.
+ * What introduces choice has a budget (ledger.ts); what answers it has none. A message that is lost is one that is never delivered.
+ *
+ * A world is a row of numbers: its servers, its ledger, and the parcels on the wire, ascending.
  */
 
-export const CHOICES = ['elections', 'silences', 'proposals', 'reads', 'heartbeats', 'compactions', 'crashes', 'duplicates'] as const;
-export type Choice = (typeof CHOICES)[number];
-export type Budget = Readonly<Record<Choice, number>>;
-
-export interface Read {
-  readonly context: number;
-  readonly server: number;
-  /** What was committed when it was asked: an older answer is wrong. */
-  readonly floor: number;
-}
-
-export interface World {
-  readonly servers: readonly Server[];
-  /** Numbers of parcels, ascending. */
-  readonly wire: readonly number[];
-  readonly budget: Budget;
-  readonly proposals: number;
-  readonly readCount: number;
-  /** By term: who led it, 0 for nobody. */
-  readonly leaders: readonly number[];
-  /** By index from 1: what was committed, and in which term that was known first. */
-  readonly committed: readonly number[];
-  readonly committedIn: readonly number[];
-  readonly reads: readonly Read[];
-}
+/** Ways to go on. Those of a budget come last, each with the choice it spends. */
+const PERSIST = 0;
+const DELIVER = 1;
+const DELIVER_KEEP = 2;
+const BREAK = 3;
+const CRASH = 4;
+const CHOOSE = 5;
 
 export type Action =
   | { readonly type: 'persist'; readonly server: number; readonly count: number }
-  | { readonly type: 'elect' | 'silence' | 'propose' | 'read' | 'heartbeat' | 'compact'; readonly server: number }
   | { readonly type: 'crash'; readonly server: number; readonly kept: number }
   | { readonly type: 'deliver'; readonly server: number; readonly parcel: Parcel; readonly keep: boolean }
   /** The stream of a snapshot breaks: its sender learns of it. */
-  | { readonly type: 'break'; readonly server: number; readonly parcel: Parcel };
+  | { readonly type: 'break'; readonly server: number; readonly parcel: Parcel }
+  /** `argument`: the server that is to lead, or the number of the target that is to be reached. */
+  | { readonly type: Choice; readonly server: number; readonly argument: number };
 
-export class Violation extends Error {
-  readonly rule: string;
-  constructor(text: string) {
-    super(text);
-    this.name = 'Violation';
-    this.rule = text.slice(0, text.indexOf(':'));
-  }
+/** A world to look at. */
+export interface World {
+  readonly servers: readonly Server[];
+  readonly wire: readonly Parcel[];
+  readonly ledger: Ledger;
 }
 
-const CODE: Readonly<Record<string, number>> = { elect: 1, silence: 2, propose: 3, read: 19, heartbeat: 35, compact: 36, persist: 40 };
+const WIRE_MAX = 256;
+const choice = (name: Choice): number => CHOICES.indexOf(name);
+const ELECTIONS = choice('elections');
+const SILENCES = choice('silences');
+const PROPOSALS = choice('proposals');
+const READS = choice('reads');
+const HEARTBEATS = choice('heartbeats');
+const COMPACTIONS = choice('compactions');
+const CRASHES = choice('crashes');
+const DUPLICATES = choice('duplicates');
+const TRANSFERS = choice('transfers');
+const CHANGES = choice('changes');
+const LEADER = ROLES.indexOf('leader');
+const CANDIDATE = ROLES.indexOf('candidate');
+const PRE_CANDIDATE = ROLES.indexOf('preCandidate');
+const PRE_VOTE_REQUEST = MESSAGES.indexOf('preVoteRequest');
+const PRE_VOTE_RESPONSE = MESSAGES.indexOf('preVoteResponse');
+const VOTE_RESPONSE = MESSAGES.indexOf('voteResponse');
+const APPEND_RESPONSE = MESSAGES.indexOf('appendResponse');
+const HEARTBEAT_RESPONSE = MESSAGES.indexOf('heartbeatResponse');
+const READ_INDEX_RESPONSE = MESSAGES.indexOf('readIndexResponse');
+const TIMEOUT_NOW = MESSAGES.indexOf('timeoutNow');
 
 export class Model {
   readonly workshop: Workshop;
+  readonly ledgers: Ledgers;
+  /** What a membership change may be asked to lead to. */
+  readonly targets: readonly Target[];
+  readonly #count: number;
+  // PERF: the world at hand and the one that comes of it stand in arrays of this object; nothing is made for a step.
+  readonly #servers: Int32Array;
+  #ledger = 0;
+  readonly #wire = new Int32Array(WIRE_MAX);
+  #wireCount = 0;
+  readonly #sums: Int32Array;
+  #waysCount = 0;
+  readonly #ways = new Int32Array(4096);
+  readonly #arguments = new Int32Array(4096);
+  readonly #ats = new Int32Array(4096);
+  /** What `take` made: its length, its row, and the two words of its hash, equal for worlds that differ in the servers' names only. */
+  nextLength = 0;
+  readonly next: Int32Array;
+  a = 0;
+  b = 0;
+  readonly #hash: Int32Array;
+  readonly #told: number[] = [];
+  #twoLeadersSeen = false;
 
-  constructor(settings: { shell?: Shell; symmetric: boolean; promptDisk: boolean; reads: boolean }) {
-    this.workshop = new Workshop(settings.shell ?? honestShell, settings.symmetric, settings.promptDisk, settings.reads);
+  constructor(setting: Setting) {
+    this.workshop = new Workshop(setting);
+    this.ledgers = new Ledgers(this.workshop);
+    this.targets = setting.targets ?? [];
+    this.#count = setting.servers;
+    this.#servers = new Int32Array(setting.servers);
+    this.#sums = new Int32Array(2 * this.workshop.permutations.length);
+    this.#hash = new Int32Array(2 * this.workshop.permutations.length);
+    this.next = new Int32Array(setting.servers + 1 + WIRE_MAX);
   }
 
-  first(budget: Budget): World {
-    const servers = [1, 2, 3].map((id) => this.workshop.fresh(id));
-    return { servers, wire: [], budget, proposals: 0, readCount: 0, leaders: [0], committed: [], committedIn: [], reads: [] };
+  /** What was seen so far is forgotten: the beginning of a family proves nothing about its exploration. */
+  forgetMarks(): void {
+    this.workshop.forgetMarks();
+    this.#twoLeadersSeen = false;
   }
 
-  actions(world: World): Action[] {
-    const { budget } = world;
-    const list: Action[] = [];
-    for (const one of world.servers) {
-      const server = one.id;
-      if (one.orders.length > 0) list.push({ type: 'persist', server, count: one.orders.length });
-      if (one.orders.length > 1) list.push({ type: 'persist', server, count: 1 });
+  /** The length of a row without anything on the wire. */
+  get bare(): number {
+    return this.#count + 1;
+  }
+
+  /** The world in which every server starts for the first time. */
+  first(budget: Ledger['budget']): Int32Array {
+    const servers = Array.from({ length: this.#count }, (_, at) => this.workshop.fresh(at + 1));
+    const ledger = this.ledgers.add({ budget, proposals: 0, readCount: 0, reads: [], leaders: [0], committed: [], committedIn: [] });
+    return Int32Array.from([...servers, ledger]);
+  }
+
+  /** The same world with other choices left. */
+  withBudget(world: Int32Array, budget: Ledger['budget']): Int32Array {
+    const copy = world.slice();
+    copy[this.#count] = this.ledgers.add({ ...this.ledgers.at(copy[this.#count] as number), budget });
+    return copy;
+  }
+
+  look(world: Int32Array): World {
+    const { workshop } = this;
+    return {
+      servers: Array.from(world.subarray(0, this.#count), (number) => workshop.servers[number] as Server),
+      wire: Array.from(world.subarray(this.#count + 1), (number) => workshop.parcels[number] as Parcel),
+      ledger: this.ledgers.at(world[this.#count] as number),
+    };
+  }
+
+  /** Takes the world that begins at `at`. */
+  open(row: Int32Array, at: number, length: number): void {
+    const { workshop } = this;
+    const words = this.#sums.length;
+    const sums = this.#sums.fill(0);
+    for (let one = 0; one < this.#count; one += 1) {
+      const number = row[at + one] as number;
+      this.#servers[one] = number;
+      add(sums, workshop.server.hash.words, number * words);
     }
+    this.#ledger = row[at + this.#count] as number;
+    this.#wireCount = length - this.#count - 1;
+    for (let one = 0; one < this.#wireCount; one += 1) {
+      const number = row[at + this.#count + 1 + one] as number;
+      this.#wire[one] = number;
+      add(sums, workshop.parcel.hash.words, number * words);
+    }
+    const hash = this.#hash;
+    hash.set(sums);
+    add(hash, this.ledgers.hash.words, this.#ledger * words);
+    this.#least();
+  }
+
+  /** How many ways there are on. */
+  count(): number {
+    const { server: column, parcel } = this.workshop;
+    const servers = this.#servers;
+    this.#waysCount = 0;
+    const left = this.ledgers.left.words;
+    const base = this.#ledger * CHOICES.length;
+    for (let at = 0; at < this.#count; at += 1) {
+      const orders = column.orders.words[servers[at] as number] as number;
+      if (orders > 0) this.#way(PERSIST, at, orders);
+      if (orders > 1) this.#way(PERSIST, at, 1);
+    }
+    const duplicates = (left[base + DUPLICATES] as number) > 0;
     let before = -1;
-    for (const number of world.wire) {
+    for (let at = 0; at < this.#wireCount; at += 1) {
+      const number = this.#wire[at] as number;
       if (number === before) continue;
       before = number;
-      const parcel = this.workshop.parcels[number] as Parcel;
-      const server = parcel.message.to;
-      list.push({ type: 'deliver', server, parcel, keep: false });
-      if (budget.duplicates > 0 && parcel.kind === 'message') list.push({ type: 'deliver', server, parcel, keep: true });
-      if (parcel.kind === 'state') list.push({ type: 'break', server: parcel.message.from, parcel });
+      const kind = parcel.kind.words[number];
+      const to = (parcel.to.words[number] as number) - 1;
+      this.#way(DELIVER, to, at);
+      if (duplicates && kind === 0) this.#way(DELIVER_KEEP, to, at);
+      if (kind === 1) this.#way(BREAK, (parcel.from.words[number] as number) - 1, at);
     }
-    for (const one of world.servers) {
-      const server = one.id;
-      if (budget.elections > 0 && !one.leads) list.push({ type: 'elect', server });
-      if (budget.silences > 0 && (one.leads || (one.follows !== 0 && !one.lapsed))) list.push({ type: 'silence', server });
-      if (budget.proposals > 0 && one.leads) list.push({ type: 'propose', server });
-      if (budget.reads > 0 && (one.leads || one.follows !== 0)) list.push({ type: 'read', server });
-      if (budget.heartbeats > 0 && one.leads) list.push({ type: 'heartbeat', server });
-      if (budget.compactions > 0 && one.machine.length > one.disk.base.index) list.push({ type: 'compact', server });
-      if (budget.crashes > 0) for (let kept = 0; kept <= one.orders.length; kept += 1) list.push({ type: 'crash', server, kept });
+    for (let at = 0; at < this.#count; at += 1) {
+      const number = servers[at] as number;
+      const leads = column.role.words[number] === LEADER;
+      const follows = column.follows.words[number] !== 0;
+      if (!leads && (left[base + ELECTIONS] as number) > 0) this.#way(CHOOSE + ELECTIONS, at, 0);
+      if ((leads || (follows && column.lapsed.words[number] === 0)) && (left[base + SILENCES] as number) > 0) this.#way(CHOOSE + SILENCES, at, 0);
+      if (leads && (left[base + PROPOSALS] as number) > 0) this.#way(CHOOSE + PROPOSALS, at, 0);
+      if ((leads || follows) && (left[base + READS] as number) > 0) this.#way(CHOOSE + READS, at, 0);
+      if (leads && (left[base + HEARTBEATS] as number) > 0) this.#way(CHOOSE + HEARTBEATS, at, 0);
+      if (leads && (left[base + TRANSFERS] as number) > 0) {
+        for (let to = 1; to <= this.#count; to += 1) if (to !== at + 1) this.#way(CHOOSE + TRANSFERS, at, to);
+      }
+      if (leads && (left[base + CHANGES] as number) > 0)
+        for (let target = 0; target < this.targets.length; target += 1) this.#way(CHOOSE + CHANGES, at, target);
+      if (column.room.words[number] === 1 && (left[base + COMPACTIONS] as number) > 0) this.#way(CHOOSE + COMPACTIONS, at, 0);
+      if ((left[base + CRASHES] as number) > 0) for (let kept = 0; kept <= (column.orders.words[number] as number); kept += 1) this.#way(CRASH, at, kept);
     }
-    return list;
+    return this.#waysCount;
   }
 
-  /** Null: nothing comes of it. */
-  act(world: World, action: Action): World | null {
-    const server = world.servers[action.server - 1] as Server;
+  #way(way: number, at: number, argument: number): void {
+    this.#ways[this.#waysCount] = way;
+    this.#ats[this.#waysCount] = at;
+    this.#arguments[this.#waysCount] = argument;
+    this.#waysCount += 1;
+  }
+
+  /** In words. */
+  action(ordinal: number): Action {
+    const way = this.#ways[ordinal] as number;
+    const server = (this.#ats[ordinal] as number) + 1;
+    const argument = this.#arguments[ordinal] as number;
+    if (way === PERSIST) return { type: 'persist', server, count: argument };
+    if (way === CRASH) return { type: 'crash', server, kept: argument };
+    if (way >= CHOOSE) return { type: CHOICES[way - CHOOSE] as Choice, server, argument };
+    const parcel = this.workshop.parcels[this.#wire[argument] as number] as Parcel;
+    return way === BREAK ? { type: 'break', server, parcel } : { type: 'deliver', server, parcel, keep: way === DELIVER_KEEP };
+  }
+
+  /** False: nothing comes of it. Whatever could follow could follow without it: a message stays where it is, a choice is not spent. */
+  take(ordinal: number): boolean {
+    const { workshop, ledgers } = this;
+    const way = this.#ways[ordinal] as number;
+    const at = this.#ats[ordinal] as number;
+    const argument = this.#arguments[ordinal] as number;
+    const from = this.#servers[at] as number;
+    const transition = this.#transition(way, from, argument);
+    const flags = workshop.transition.flags.words[transition] as number;
+    const to = workshop.transition.to.words[transition] as number;
+    if ((flags & FAULT) !== 0) throw new Violation(workshop.faults[workshop.transition.fault.words[transition] as number] as string);
+    if ((flags & IDLE) !== 0 && (way !== CRASH || ledgers.readCount.words[this.#ledger] === 0)) return false;
+
+    let ledger = this.#ledger;
+    let gone = -1;
+    if (way === DELIVER || way === BREAK) gone = argument;
+    else if (way === DELIVER_KEEP) {
+      ledger = ledgers.spend(ledger, DUPLICATES);
+      workshop.marks.add('a message was delivered twice');
+    } else if (way === CRASH) {
+      ledger = ledgers.spend(ledger, CRASHES);
+      if ((ledgers.readCount.words[ledger] as number) > 0) ledger = ledgers.forget(ledger, at + 1);
+    } else if (way >= CHOOSE) {
+      ledger = ledgers.spend(ledger, way - CHOOSE);
+      if (way === CHOOSE + READS) ledger = ledgers.ask(ledger, at + 1);
+    }
+    if ((flags & GRANTS) !== 0) {
+      ledger = ledgers.settle(ledger, workshop.transition.grants.words[transition] as number, at + 1, workshop.server.role.words[from] === LEADER);
+    }
+    this.#servers[at] = to;
+    try {
+      if ((flags & (LOG | COMMIT | MACHINE | DISK | LEADS)) !== 0) ledger = this.#check(ledger, at, to, flags);
+      this.#build(ledger, transition, gone, from, to);
+    } finally {
+      this.#servers[at] = from;
+    }
+    return true;
+  }
+
+  #transition(way: number, from: number, argument: number): number {
     const { workshop } = this;
-    let { proposals, readCount, reads, wire, budget } = world;
-    let done: Transition;
-    switch (action.type) {
-      case 'persist':
-        done = workshop.transition(server, (CODE.persist as number) + Math.min(action.count, 20), (draft) => draft.persist(action.count));
-        break;
-      case 'deliver':
-      case 'break': {
-        const { parcel } = action;
-        if (action.type === 'break') {
-          // Its own kind of parcel, so that the transition has a code of its own.
-          const told = workshop.parcel('sent', { ...parcel.message, from: parcel.message.to, to: parcel.message.from } as Parcel['message'], null, false);
-          done = workshop.transition(server, PARCEL_CODE + told.number, (draft) => draft.deliver(told));
-        } else done = workshop.transition(server, PARCEL_CODE + parcel.number, (draft) => draft.deliver(parcel));
-        // Whatever could follow without this parcel can follow with it, left where it is.
-        if (done.idle && done.fault === null) return null;
-        if (action.type === 'deliver' && action.keep) {
-          budget = spend(budget, 'duplicates');
-          workshop.marks.add('a message was delivered twice');
-        } else {
-          const at = wire.indexOf(parcel.number);
-          wire = wire.slice(0, at).concat(wire.slice(at + 1));
-        }
-        break;
-      }
-      case 'elect':
-        budget = spend(budget, 'elections');
-        done = workshop.transition(server, CODE.elect as number, (draft) => draft.event({ type: 'campaign' }));
-        break;
-      case 'silence':
-        budget = spend(budget, 'silences');
-        done = workshop.transition(server, CODE.silence as number, passElectionTimeout);
-        break;
-      case 'heartbeat':
-        budget = spend(budget, 'heartbeats');
-        done = workshop.transition(server, CODE.heartbeat as number, (draft) => draft.ticks(OPTIONS.heartbeatTicks));
-        break;
-      case 'compact':
-        budget = spend(budget, 'compactions');
-        done = workshop.transition(server, CODE.compact as number, (draft) => draft.compact());
-        break;
-      case 'propose': {
-        budget = spend(budget, 'proposals');
-        proposals += 1;
-        const command = Uint8Array.of(proposals);
-        done = workshop.transition(server, (CODE.propose as number) + Math.min(proposals, 15), (draft) =>
-          draft.event({ type: 'propose', commands: [command] }),
-        );
-        break;
-      }
-      case 'read': {
-        budget = spend(budget, 'reads');
-        readCount += 1;
-        const context = readCount;
-        reads = [...reads, { context, server: server.id, floor: world.committed.length }];
-        done = workshop.transition(server, (CODE.read as number) + Math.min(context, 15), (draft) => draft.event({ type: 'read', context }));
-        break;
-      }
-      case 'crash':
-        budget = spend(budget, 'crashes');
-        reads = reads.filter((read) => read.server !== server.id);
-        done = workshop.crash(server, action.kept);
-        break;
+    let code: number;
+    if (way === DELIVER || way === DELIVER_KEEP) code = PARCEL_CODE + (this.#wire[argument] as number);
+    else if (way === PERSIST) code = 240 + Math.min(argument, 15);
+    else if (way === CRASH) code = CRASH_CODE + argument;
+    else if (way === BREAK) code = PARCEL_CODE + this.#toldOf(this.#wire[argument] as number);
+    else {
+      code = (way - CHOOSE) * 16 + argument;
+      if (way === CHOOSE + PROPOSALS) code += Math.min(this.#proposal(), 15);
+      else if (way === CHOOSE + READS) code += Math.min((this.ledgers.readCount.words[this.#ledger] as number) + 1, 15);
     }
-    if (done.fault !== null) throw new Violation(done.fault);
-    const servers = world.servers.map((one) => (one === server ? done.to : one));
-    if (done.sent.length > 0) wire = wire.concat(done.sent.map((parcel) => parcel.number)).sort((x, y) => x - y);
-    wire = wire.filter((number) => !isSpent(workshop.parcels[number] as Parcel, servers, budget));
-    const next = { servers, wire, budget, proposals, readCount, reads, leaders: world.leaders, committed: world.committed, committedIn: world.committedIn };
-    const told = done.grants.length === 0 ? next : { ...next, reads: this.#settleReads(reads, done, server) };
-    return this.#check(world, told, server, done.to);
+    const known = workshop.known(from, code);
+    if (known >= 0) return known;
+    return way === CRASH ? workshop.crash(from, argument) : workshop.make(from, code, (draft) => this.#act(draft, way, argument));
   }
 
-  #settleReads(reads: readonly Read[], done: Transition, server: Server): Read[] {
-    const left = [...reads];
-    for (const grant of done.grants) {
-      const at = left.findIndex((read) => read.context === grant.context);
-      const read = left[at];
-      if (read === undefined) throw new Violation(`a read ends once: read ${grant.context} was ended twice`);
-      left.splice(at, 1);
-      if (!grant.granted) {
-        this.workshop.marks.add('a read was not granted');
-        continue;
-      }
-      this.workshop.marks.add(server.leads ? 'a read was granted on the leader' : 'a read was granted on a follower');
-      if (grant.index < read.floor) {
-        throw new Violation(
-          `no read older than an acknowledged write: read ${grant.context} on server ${server.id} is answered at ${grant.index}; entry ${read.floor} was committed before it was asked`,
-        );
-      }
+  #proposal = (): number => (this.ledgers.proposals.words[this.#ledger] as number) + 1;
+
+  /** What a way on is for the server. */
+  #act(draft: Draft, way: number, argument: number): void {
+    const { parcels } = this.workshop;
+    if (way === PERSIST) draft.persist(argument);
+    else if (way === DELIVER || way === DELIVER_KEEP) draft.deliver(parcels[this.#wire[argument] as number] as Parcel);
+    else if (way === BREAK) draft.deliver(parcels[this.#toldOf(this.#wire[argument] as number)] as Parcel);
+    else {
+      const chosen = way - CHOOSE;
+      if (chosen === ELECTIONS) draft.event({ type: 'campaign' });
+      else if (chosen === SILENCES) passElectionTimeout(draft);
+      else if (chosen === PROPOSALS) draft.event({ type: 'propose', commands: [Uint8Array.of(this.#proposal())] });
+      else if (chosen === READS) draft.event({ type: 'read', context: (this.ledgers.readCount.words[this.#ledger] as number) + 1 });
+      else if (chosen === HEARTBEATS) draft.ticks(OPTIONS.heartbeatTicks);
+      else if (chosen === COMPACTIONS) draft.compact();
+      else if (chosen === TRANSFERS) draft.event({ type: 'transferLeadership', to: argument as ServerId });
+      else if (chosen === CHANGES) draft.event({ type: 'changeMembership', target: this.targets[argument] as Target });
     }
-    return left;
   }
 
-  /** The promises that take more than one server to see. `before` became `after`. */
-  #check(old: World, world: World, before: Server, after: Server): World {
-    let { leaders, committed, committedIn } = world;
-    const { servers } = world;
-    if (after.leads) {
-      const known = leaders[after.term] ?? 0;
-      if (known !== 0 && known !== after.id) throw new Violation(`election safety: servers ${known} and ${after.id} both lead term ${after.term}`);
-      if (known === 0) {
-        const grown = [...leaders];
-        while (grown.length <= after.term) grown.push(0);
-        grown[after.term] = after.id;
-        leaders = grown;
-      }
-      if (servers.some((one) => one.leads && one.id !== after.id && one.term !== after.term)) this.workshop.marks.add('two leaders of different terms at once');
-    }
-    if (after.log !== before.log) {
-      for (const other of servers) {
-        if (other !== after) matching(after, other);
-      }
-    }
-    if (after.commit > committed.length) {
-      const from = committed.length;
-      committed = after.log.slice(0, after.commit);
-      if (old.committed.some((key, at) => key !== committed[at])) throw contradiction('state machine safety', after, old.committed, after.log);
-      committedIn = committedIn.concat(Array.from({ length: after.commit - from }, () => after.term));
-    } else if (after.commit > before.commit || after.log !== before.log) {
-      for (let at = 0; at < after.commit; at += 1) {
-        if (after.log[at] !== committed[at]) throw contradiction('state machine safety', after, committed, after.log);
-      }
-    }
-    if (after.machine !== before.machine && after.machine.some((key, at) => key !== committed[at])) {
-      throw contradiction('state machine safety', after, committed, after.machine);
-    }
-    if (committed !== old.committed || after.disk !== before.disk) onQuorum(servers, committed);
-    if (committed !== old.committed || (after.leads && !before.leads)) {
-      for (const one of servers) {
-        if (!one.leads) continue;
-        for (let at = 0; at < committed.length; at += 1) {
-          if ((committedIn[at] as number) < one.term && one.log[at] !== committed[at]) throw contradiction('leader completeness', one, committed, one.log);
-        }
-      }
-    }
-    return { ...world, leaders, committed, committedIn };
+  /** A snapshot that breaks off: what its sender is told. */
+  #toldOf(number: number): number {
+    const known = this.#told[number];
+    if (known !== undefined) return known;
+    const { message } = this.workshop.parcels[number] as Parcel;
+    const told = this.workshop.wrap('sent', { ...message, from: message.to, to: message.from } as Parcel['message'], null, false).number;
+    this.#told[number] = told;
+    return told;
   }
 
-  /** Two words; equal for worlds that differ in the servers' names only (where the model is symmetric). */
-  hash(world: World, into: Int32Array): void {
-    const { permutations, parcels } = this.workshop;
-    for (let at = 0; at < permutations.length; at += 1) {
-      const permutation = permutations[at] as Uint8Array;
-      let a = 0;
-      let b = 0;
-      for (const server of world.servers) {
-        a = (a + mix(server.hashes[2 * at] as number)) | 0;
-        b = (b + mix(server.hashes[2 * at + 1] as number)) | 0;
+  /** The promises that take more than one server to see. The server at `at` is `to` now. Gives the ledger with what became known. */
+  #check(old: number, at: number, to: number, flags: number): number {
+    const { workshop, ledgers } = this;
+    const { server: column } = workshop;
+    const servers = this.#servers;
+    let ledger = old;
+    const term = column.term.words[to] as number;
+    if ((flags & TOOK_LEAD) !== 0) ledger = ledgers.lead(ledger, at + 1, term);
+    if (!this.#twoLeadersSeen && (flags & LEADS) !== 0) this.#noteLeaders(at, term);
+    if ((flags & LOG) !== 0) {
+      const log = column.log.words[to] as number;
+      for (let other = 0; other < this.#count; other += 1) {
+        if (other !== at && !ledgers.match(log, column.log.words[servers[other] as number] as number)) throw this.#mismatch(at, other);
       }
-      for (const number of world.wire) {
-        const { hashes } = parcels[number] as Parcel;
-        a = (a + mix(hashes[2 * at] as number)) | 0;
-        b = (b + mix(hashes[2 * at + 1] as number)) | 0;
+    }
+    let news = false;
+    if ((flags & COMMIT) !== 0) {
+      const prefix = column.prefix.words[to] as number;
+      const committed = ledgers.committed.words[ledger] as number;
+      if ((column.commit.words[to] as number) > (ledgers.committedCount.words[ledger] as number)) {
+        if (!ledgers.begins(committed, prefix)) throw this.#contradiction('state machine safety', ledger, to);
+        ledger = ledgers.commit(ledger, prefix, term);
+        news = true;
+      } else if (!ledgers.begins(prefix, committed)) throw this.#contradiction('state machine safety', ledger, to);
+    }
+    const committed = ledgers.committed.words[ledger] as number;
+    if ((flags & MACHINE) !== 0 && !ledgers.begins(column.machine.words[to] as number, committed)) {
+      const { machine } = workshop.servers[to] as Server;
+      throw this.#contradiction('state machine safety', ledger, to, machine);
+    }
+    if (news || (flags & DISK) !== 0) this.#quorum(ledger);
+    if (news || (flags & TOOK_LEAD) !== 0) {
+      for (let one = 0; one < this.#count; one += 1) {
+        const number = servers[one] as number;
+        if (column.role.words[number] !== LEADER) continue;
+        const complete = ledgers.complete(ledger, column.log.words[number] as number, column.term.words[number] as number);
+        if (!complete) throw this.#contradiction('leader completeness', ledger, number);
       }
-      for (const read of world.reads) {
-        const word = (read.context * 64 + (permutation[read.server] as number)) * 64 + read.floor;
-        a = (a + mix(word ^ 0x51ed270b)) | 0;
-        b = (b + mix(Math.imul(word, 0x9e3779b1))) | 0;
+    }
+    return ledger;
+  }
+
+  #noteLeaders(at: number, term: number): void {
+    const { server: column } = this.workshop;
+    for (let other = 0; other < this.#count; other += 1) {
+      const number = this.#servers[other] as number;
+      if (other === at || column.role.words[number] !== LEADER || column.term.words[number] === term) continue;
+      this.#twoLeadersSeen = true;
+      this.workshop.marks.add('two leaders of different terms at once');
+    }
+  }
+
+  readonly #disks: number[] = [];
+  #quorum(ledger: number): void {
+    for (let at = 0; at < this.#count; at += 1) this.#disks[at] = this.workshop.server.disk.words[this.#servers[at] as number] as number;
+    if (this.ledgers.onQuorum(ledger, this.#disks)) return;
+    const { committed } = this.ledgers.at(ledger);
+    const on = this.#disks.map((disk, at) => `disk ${at + 1} holds ${keys(this.workshop.lists[disk] as readonly number[])}`);
+    throw new Violation(`commit is durable on a quorum: committed is ${keys(committed)}; ${on.join(', ')}`);
+  }
+
+  #mismatch(one: number, other: number): Violation {
+    const [first, second] = [one, other].map((at) => this.workshop.servers[this.#servers[at] as number] as Server) as [Server, Server];
+    return new Violation(`log matching: server ${first.id} holds ${keys(first.log)}, server ${second.id} holds ${keys(second.log)}`);
+  }
+
+  #contradiction(rule: string, ledger: number, number: number, held?: readonly number[]): Violation {
+    const server = this.workshop.servers[number] as Server;
+    const { committed } = this.ledgers.at(ledger);
+    return new Violation(`${rule}: committed is ${keys(committed)}, server ${server.id} (term ${server.term}) has ${keys(held ?? server.log)}`);
+  }
+
+  /** The row of the world that is reached, and its hash. The changed server is in its place already. */
+  #build(ledger: number, transition: number, gone: number, from: number, to: number): void {
+    const { workshop, ledgers } = this;
+    const { next } = this;
+    const hash = this.#hash;
+    const words = hash.length;
+    const ofServers = workshop.server.hash.words;
+    const ofParcels = workshop.parcel.hash.words;
+    hash.set(this.#sums);
+    if (from !== to) {
+      subtract(hash, ofServers, from * words);
+      add(hash, ofServers, to * words);
+    }
+    add(hash, ledgers.hash.words, ledger * words);
+    const wireFrom = this.#count + 1;
+    for (let at = 0; at < this.#count; at += 1) next[at] = this.#servers[at] as number;
+    next[this.#count] = ledger;
+    let length = wireFrom;
+    const campaigns = (ledgers.left.words[ledger * CHOICES.length + ELECTIONS] as number) > 0;
+    for (let at = 0; at < this.#wireCount; at += 1) {
+      const number = this.#wire[at] as number;
+      if (at === gone || this.#isSpent(number, campaigns)) subtract(hash, ofParcels, number * words);
+      else {
+        next[length] = number;
+        length += 1;
       }
-      for (const choice of CHOICES) {
-        a = fold(a, world.budget[choice]);
-        b = fold(b, world.budget[choice] + 77);
+    }
+    const sentAt = workshop.transition.sentAt.words[transition] as number;
+    const sentEnd = sentAt + (workshop.transition.sentCount.words[transition] as number);
+    for (let at = sentAt; at < sentEnd; at += 1) {
+      const number = workshop.sent.words[at] as number;
+      if (this.#isSpent(number, campaigns)) continue;
+      add(hash, ofParcels, number * words);
+      let hole = length;
+      while (hole > wireFrom && (next[hole - 1] as number) > number) {
+        next[hole] = next[hole - 1] as number;
+        hole -= 1;
       }
-      for (const leader of world.leaders) {
-        a = fold(a, permutation[leader] as number);
-        b = fold(b, (permutation[leader] as number) + 99);
-      }
-      for (let index = 0; index < world.committed.length; index += 1) {
-        const word = (world.committed[index] as number) * 64 + (world.committedIn[index] as number);
-        a = fold(a, word);
-        b = fold(b, word ^ 0x77777777);
-      }
-      if (at === 0 || a >>> 0 < (into[0] as number) >>> 0 || (a === into[0] && b >>> 0 < (into[1] as number) >>> 0)) {
-        into[0] = a;
-        into[1] = b;
-      }
+      next[hole] = number;
+      length += 1;
+    }
+    if (length > next.length - 8) throw new Error('model: too much on the wire');
+    this.nextLength = length;
+    this.#least();
+  }
+
+  /** The least of the hashes under all permutations. */
+  #least(): void {
+    const hash = this.#hash;
+    let a = hash[0] as number;
+    let b = hash[1] as number;
+    for (let at = 2; at < hash.length; at += 2) {
+      const other = hash[at] as number;
+      if (other > a || (other === a && (hash[at + 1] as number) >= b)) continue;
+      a = other;
+      b = hash[at + 1] as number;
+    }
+    this.a = a;
+    this.b = b;
+  }
+
+  /**
+   * Can it never have an effect again? Such a parcel is taken off the wire: worlds that differ in it only are one. What is on the disk counts here, not
+   * what a crash could undo. An answer of an older term is dropped by its receiver; one to a candidacy or a leadership ends with that, because nobody is
+   * a candidate twice in a term that its disk holds; and a pre-vote moves nothing when nobody asks any more.
+   */
+  #isSpent(number: number, campaigns: boolean): boolean {
+    const { parcel, server: column } = this.workshop;
+    if (parcel.kind.words[number] !== 0) return false;
+    const type = parcel.type.words[number] as number;
+    if (type === PRE_VOTE_REQUEST) {
+      return !campaigns && column.role.words[this.#servers[(parcel.from.words[number] as number) - 1] as number] !== PRE_CANDIDATE;
+    }
+    const server = this.#servers[(parcel.to.words[number] as number) - 1] as number;
+    const role = column.role.words[server] as number;
+    const late = (parcel.term.words[number] as number) - (column.durableTerm.words[server] as number);
+    switch (type) {
+      case PRE_VOTE_RESPONSE:
+        return !campaigns && role !== PRE_CANDIDATE && late <= 0;
+      case VOTE_RESPONSE:
+        return late < 0 || (late === 0 && role !== CANDIDATE);
+      case APPEND_RESPONSE:
+      case HEARTBEAT_RESPONSE:
+        return late < 0 || (late === 0 && role !== CANDIDATE && role !== LEADER);
+      case READ_INDEX_RESPONSE:
+      case TIMEOUT_NOW:
+        return late < 0;
+      default:
+        return false;
     }
   }
 }
 
-/**
- * Can it never have an effect again? Such a parcel is taken off the wire: worlds that differ in it only are one. What is on the disk counts here, not
- * what a crash could undo. An answer of an older term is dropped by its receiver; one to a candidacy or a leadership ends with that, because nobody is
- * a candidate twice in a term that its disk holds; and a pre-vote moves nothing when nobody asks any more.
- */
-function isSpent(parcel: Parcel, servers: readonly Server[], budget: Budget): boolean {
-  if (parcel.kind !== 'message') return false;
-  const { type, from, to, term } = parcel.message;
-  if (type === 'preVoteRequest') return budget.elections === 0 && (servers[from - 1] as Server).role !== 'preCandidate';
-  const server = servers[to - 1] as Server;
-  const durable = server.disk.hardState.term;
-  switch (type) {
-    case 'preVoteResponse':
-      return budget.elections === 0 && server.role !== 'preCandidate' && term <= durable;
-    case 'voteResponse':
-      return term < durable || (term === durable && server.role !== 'candidate');
-    case 'appendResponse':
-    case 'heartbeatResponse':
-      return term < durable || (term === durable && server.role !== 'candidate' && server.role !== 'leader');
-    case 'readIndexResponse':
-      return term < durable;
-    default:
-      return false;
-  }
+function add(sums: Int32Array, words: Int32Array, from: number): void {
+  for (let at = 0; at < sums.length; at += 1) sums[at] = ((sums[at] as number) + (words[from + at] as number)) | 0;
 }
-
-function spend(budget: Budget, choice: Choice): Budget {
-  return { ...budget, [choice]: budget[choice] - 1 };
+function subtract(sums: Int32Array, words: Int32Array, from: number): void {
+  for (let at = 0; at < sums.length; at += 1) sums[at] = ((sums[at] as number) - (words[from + at] as number)) | 0;
 }
 
 /** A follower stops believing in its leader; a leader that hears nobody steps down. What a leader sends meanwhile is lost. */
@@ -331,39 +498,3 @@ function passElectionTimeout(draft: Draft): void {
   draft.ticks(OPTIONS.electionTicks);
   draft.muted = false;
 }
-
-/** Paper figure 3, log matching: where two logs hold the same term at an index, they are the same up to there. */
-function matching(one: Server, other: Server): void {
-  let at = Math.min(one.log.length, other.log.length) - 1;
-  while (at >= 0 && termOf(one.log[at] as number) !== termOf(other.log[at] as number)) at -= 1;
-  for (; at >= 0; at -= 1) {
-    if (one.log[at] !== other.log[at]) {
-      throw new Violation(
-        `log matching: server ${one.id} holds ${one.log.map(showKey).join(' ')}, server ${other.id} holds ${other.log.map(showKey).join(' ')}`,
-      );
-    }
-  }
-}
-
-/** What is committed is durable on a quorum, and stays so. */
-function onQuorum(servers: readonly Server[], committed: readonly number[]): void {
-  for (let at = committed.length - 1; at >= 0; at -= 1) {
-    let holders = 0;
-    for (const server of servers) if (server.disk.keys[at] === committed[at]) holders += 1;
-    if (holders <= SERVERS / 2) {
-      throw new Violation(
-        `commit is durable on a quorum: entry ${at + 1} (${showKey(committed[at] as number)}) is committed and on ${holders} of ${SERVERS} disks`,
-      );
-    }
-  }
-}
-
-const contradiction = (rule: string, server: Server, committed: readonly number[], held: readonly number[]): Violation =>
-  new Violation(`${rule}: committed is ${committed.map(showKey).join(' ')}, server ${server.id} (term ${server.term}) has ${held.map(showKey).join(' ')}`);
-
-function mix(word: number): number {
-  let mixed = Math.imul(word ^ (word >>> 15), 0x2c1b3c6d);
-  mixed = Math.imul(mixed ^ (mixed >>> 12), 0x297a2d39);
-  return mixed ^ (mixed >>> 15);
-}
-const fold = (hash: number, value: number): number => (Math.imul(((hash << 5) | (hash >>> 27)) ^ mix(value + 0x3779b9), 0x9e3779b1) + 1) | 0;

@@ -1,0 +1,67 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Raft } from '../../raft/index.js';
+import { honestShell, type Shell } from './server.js';
+
+/** A text of the compiled core and what stands there instead. */
+export interface Edit {
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** Mistakes inside the core: a copy of it with some words changed. Error: the words are not there (any more), or more than once. */
+export async function plant(name: string, edits: readonly Edit[]): Promise<Shell> {
+  const folder = mkdtempSync(join(tmpdir(), 'quorate-model-'));
+  try {
+    cpSync(join(import.meta.dirname, '..', '..', 'raft'), folder, { recursive: true });
+    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
+    for (const { file, find, replace } of edits) {
+      const path = join(folder, file);
+      const parts = readFileSync(path, 'utf8').split(find);
+      if (parts.length !== 2) throw new Error(`${name}: ${file} holds ${JSON.stringify(find)} ${parts.length - 1} times, not once: follow the core`);
+      writeFileSync(path, parts.join(replace));
+    }
+    const module = (await import(pathToFileURL(join(folder, 'raft.js')).href)) as { Raft: typeof Raft };
+    return { ...honestShell, name, make: (init, options) => new module.Raft(init, options) };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+export const MEMBERSHIP_BUGS: Readonly<Record<string, readonly Edit[]>> = {
+  // Trap A38: while joint, the new majority alone decides.
+  'one-majority': [
+    { file: 'membership.js', find: 'if (configuration.outgoing === null)\n        return incoming;', replace: 'return incoming;' },
+    { file: 'membership.js', find: 'majorityAmong(configuration.voters, yes) && (', replace: 'majorityAmong(configuration.voters, yes) && (true || ' },
+  ],
+  // Trap A35: a configuration is in effect when it is committed, not when it is appended.
+  'late-configuration': [
+    {
+      file: 'history.js',
+      find: 'state.configurations.push({ index, configuration });\n    state.configuration = configuration;',
+      replace: 'state.configurations.push({ index, configuration });',
+    },
+    {
+      file: 'commit.js',
+      find: 'state.commit = index;',
+      replace: 'state.commit = index; for (const one of state.configurations) if (one.index <= index) state.configuration = one.configuration;',
+    },
+  ],
+  // Trap A36: a configuration that was cut from the log stays in effect.
+  'kept-configuration': [
+    {
+      file: 'history.js',
+      find: 'configurations.pop();\n    state.configuration = newestConfiguration(state).configuration;',
+      replace: 'configurations.pop();',
+    },
+  ],
+  // Paper section 6: the next change begins before the one before is committed.
+  'two-changes': [{ file: 'change.js', find: 'configuration.outgoing !== null || index > commit', replace: 'configuration.outgoing !== null' }],
+  // Trap A34: a new leader takes a change before it knows what is committed.
+  'early-change': [{ file: 'change.js', find: 'if (commit < role.first)', replace: 'if (false)' }],
+  // No joint configuration at all: straight to the new one.
+  'no-joint': [{ file: 'membership.js', find: 'outgoing: waiting.voters', replace: 'outgoing: null' }],
+};

@@ -13,11 +13,11 @@ export type { Applied, ClusterEvent, FinishedLookup } from './state.js';
  * The only writer of the cluster state: pure, deterministic, total. Every command that decodes gets an outcome; a throw means that the
  * state itself is broken. `index` is the log index of the block and becomes the revision.
  */
-export function applyBlock(state: ClusterState, block: Block, index: Revision, finished: FinishedLookup): Applied {
+export function applyBlock(state: ClusterState, block: Block, index: Revision, lookup: FinishedLookup): Applied {
   invariant(index > state.revision, 'a block is applied once, and in order', index, state.revision);
   state.revision = index;
   if (block.atMs > state.nowMs) state.nowMs = block.atMs;
-  const turn: Turn = { state, index, finished, events: [], placeable: false };
+  const turn: Turn = { state, index, lookup, events: [], placeable: false };
   if (releaseDue(state.queues, state.nowMs)) turn.placeable = true;
   const outcomes: Outcome[] = [];
   for (const command of block.commands) outcomes.push(applyCommand(turn, command));
@@ -46,7 +46,7 @@ function applyCommand(turn: Turn, command: Command): Outcome {
     case 'timeoutAttempt':
       return timeoutAttempt(turn, command.taskId, command.epoch);
     case 'forget':
-      return forget(turn, command.taskIds);
+      return forget(turn, command.upTo);
     case 'tick':
       return { code: 'ok', revision: turn.index };
     default:

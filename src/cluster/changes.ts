@@ -1,11 +1,12 @@
-import { encodeMeta, encodeNode, encodeTask, encodeTaskId, finishedKey, finishedOrderKey, META_KEY, nodeKey, taskKey } from './codec.js';
-import type { NodeId, TaskId } from './ids.js';
-import type { Task } from './model.js';
-import type { ClusterState, FinishedLookup, NodeEntry, TaskEntry } from './state.js';
+import { encodeAlivePack, encodeMeta, encodeNode, finishedKey, META_KEY, type Meta, nodeKey, packKey } from './codec.js';
+import { addFinished, finishedDurable, takeFinished } from './finished.js';
+import type { NodeId } from './ids.js';
+import { dropPack, leavePack, type TaskPack } from './packs.js';
+import type { ClusterState, NodeEntry, TaskEntry } from './state.js';
 
 /**
- * What apply changed and nobody has written down yet. An object is encoded when it is taken, once, however often it changed; a task
- * that came and ended between two takes leaves only its finished record.
+ * What apply changed and nobody has written down yet. A record is encoded when it is taken, once, however often it changed; a task
+ * that came and ended between two takes leaves only its place among the finished ones.
  */
 
 /** One record; value null deletes it. The shape that storage takes. */
@@ -16,17 +17,17 @@ export interface StateChange {
 
 // Marks, made by apply.
 
-export function markTask(state: ClusterState, task: TaskEntry): void {
-  if (task.dirty) return;
-  task.dirty = true;
-  state.changes.tasks.push(task);
-  state.changes.dirtyTasks++;
+export function markTask({ changes }: ClusterState, { pack }: TaskEntry): void {
+  if (pack.dirty) return;
+  pack.dirty = true;
+  changes.packs.push(pack);
+  changes.dirtyTasks += pack.tasks.length;
 }
 
+/** It has joined its pack. */
 export function markNewTask(state: ClusterState, task: TaskEntry): void {
-  // The id was used before, and the delete of that record is still to be written: the new record takes its place.
-  if (state.changes.taskDeletes.size > 0 && state.changes.taskDeletes.delete(task.spec.id)) task.stored = true;
-  markTask(state, task);
+  if (task.pack.dirty) state.changes.dirtyTasks++;
+  else markTask(state, task);
 }
 
 export function markNode(state: ClusterState, node: NodeEntry): void {
@@ -39,90 +40,63 @@ export function markNodeRemoved(state: ClusterState, id: NodeId): void {
 
 /** The task has left `state.tasks`; its finishedSeq is given. */
 export function markFinished(state: ClusterState, task: TaskEntry): void {
-  const { changes } = state;
-  const { id } = task.spec;
-  if (task.dirty) {
-    task.dirty = false;
-    changes.dirtyTasks--;
-  }
-  if (task.stored) changes.taskDeletes.add(id);
-  changes.finished.set(id, task);
-  changes.order.set(task.finishedSeq, id);
-  changes.overlay.set(id, { task, mark: changes.mark + 1 });
+  markTask(state, task);
+  leavePack(task);
+  addFinished(state.finished, task);
 }
 
-export function markForgotten(state: ClusterState, task: Task): void {
-  const { changes } = state;
-  changes.finished.set(task.spec.id, null);
-  changes.order.set(task.finishedSeq, null);
-  changes.overlay.set(task.spec.id, { task: null, mark: changes.mark + 1 });
-}
-
-/** A finished task, whether it is written down yet or not. */
-export function findFinished(state: ClusterState, id: TaskId, finished: FinishedLookup): Task | null {
-  const { overlay } = state.changes;
-  if (overlay.size > 0) {
-    const entry = overlay.get(id);
-    if (entry !== undefined) return entry.task;
-  }
-  const { succeeded, failed, cancelled } = state.counts;
-  return succeeded + failed + cancelled === 0 ? null : finished(id);
-}
+/** Finished, and not forgotten. */
+export const finishedCount = ({ finishedSeq, finished }: ClusterState): number => finishedSeq - finished.forgottenSeq;
 
 // For the one who writes.
 
-/** How many records the next take gives, the meta record not counted. */
-export function dirtyCount({ changes }: ClusterState): number {
-  return changes.dirtyTasks + changes.taskDeletes.size + changes.nodes.size + changes.finished.size + changes.order.size;
+/** About how many tasks and nodes the next take writes. */
+export function dirtyCount({ changes, finishedSeq, finished }: ClusterState): number {
+  const first = finished.fresh[0]?.first;
+  return changes.dirtyTasks + changes.nodes.size + (first === undefined ? 0 : finishedSeq - first + 1);
 }
 
 /** The records changed since the last take, and the meta record; [] if no block was applied since. `mark` is for changesDurable. */
 export function takeChanges(state: ClusterState): { changes: StateChange[]; mark: number } {
   const { changes } = state;
   const taken: StateChange[] = [];
-  for (const id of changes.taskDeletes) taken.push({ key: taskKey(id), value: null });
-  for (const task of changes.tasks) {
-    if (!task.dirty) continue;
-    task.dirty = false;
-    task.stored = true;
-    taken.push({ key: taskKey(task.spec.id), value: encodeTask(task) });
+  changes.mark++;
+  for (const pack of changes.packs) {
+    pack.dirty = false;
+    const key = packKey(pack.first, pack.large);
+    if (pack.tasks.length > 0) taken.push({ key, value: encodeAlivePack(pack.tasks) });
+    else {
+      dropPack(state, pack);
+      if (pack.stored) taken.push({ key, value: null });
+    }
+    pack.stored = pack.tasks.length > 0;
   }
   for (const [id, node] of changes.nodes) taken.push({ key: nodeKey(id), value: node === null ? null : encodeNode(node) });
-  for (const [id, task] of changes.finished) taken.push({ key: finishedKey(id), value: task === null ? null : encodeTask(task) });
-  for (const [seq, id] of changes.order) taken.push({ key: finishedOrderKey(seq), value: id === null ? null : encodeTaskId(id) });
-  if (taken.length > 0 || state.revision !== changes.takenRevision) taken.push({ key: META_KEY, value: encodeMeta(state) });
-
-  changes.mark++;
-  if (changes.finished.size > 0) changes.windows.push({ mark: changes.mark, ids: [...changes.finished.keys()] });
+  // Before the new ones: none of those is dropped already.
+  for (const first of changes.dropped) taken.push({ key: finishedKey(first), value: null });
+  for (const pack of takeFinished(state.finished, changes.mark)) taken.push({ key: finishedKey(pack.first), value: pack.encode() });
+  if (taken.length > 0 || state.revision !== changes.takenRevision) taken.push({ key: META_KEY, value: encodeMeta(metaOf(state)) });
   changes.takenRevision = state.revision;
-  changes.tasks = [];
+  changes.packs = [];
   changes.dirtyTasks = 0;
-  changes.taskDeletes.clear();
   changes.nodes.clear();
-  changes.finished.clear();
-  changes.order.clear();
+  changes.dropped = [];
   return { changes: taken, mark: changes.mark };
 }
 
+const metaOf = (state: ClusterState): Meta => ({ ...state, forgottenSeq: state.finished.forgottenSeq });
+
 /** The take of `mark`, and every one before it, can now be read through FinishedLookup. */
-export function changesDurable({ changes }: ClusterState, mark: number): void {
-  const { windows, overlay } = changes;
-  let done = 0;
-  for (const window of windows) {
-    if (window.mark > mark) break;
-    done++;
-    for (const id of window.ids) {
-      const entry = overlay.get(id);
-      if (entry !== undefined && entry.mark <= mark) overlay.delete(id);
-    }
-  }
-  if (done > 0) windows.splice(0, done);
+export function changesDurable(state: ClusterState, mark: number): void {
+  finishedDurable(state.finished, mark);
 }
 
 /** Every record of what memory holds, in order of key: equal for equal states, whatever way they came about. For tests and comparisons. */
 export function liveRecords(state: ClusterState): StateChange[] {
-  const records: StateChange[] = [{ key: META_KEY, value: encodeMeta(state) }];
+  const records: StateChange[] = [{ key: META_KEY, value: encodeMeta(metaOf(state)) }];
   for (const node of state.nodes.values()) records.push({ key: nodeKey(node.id), value: encodeNode(node) });
-  for (const task of state.tasks.values()) records.push({ key: taskKey(task.spec.id), value: encodeTask(task) });
+  const packs = new Set<TaskPack>();
+  for (const task of state.tasks.values()) packs.add(task.pack);
+  for (const pack of packs) records.push({ key: packKey(pack.first, pack.large), value: encodeAlivePack(pack.tasks) });
   return records.sort((a, b) => (a.key < b.key ? -1 : 1));
 }

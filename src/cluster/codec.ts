@@ -10,7 +10,8 @@ import { resultAt, resultText, SPEC_WIDTH, specAt, specText, text, textOrNull } 
  * arrays with a fixed order (a third of the bytes of the same with names); the rest is objects. A reader refuses a version it does not know.
  */
 const BLOCK_VERSION = 1;
-const RECORD_VERSION = 1;
+/** 2: tasks lie many to a record. */
+const RECORD_VERSION = 2;
 
 export class CodecError extends Error {
   readonly code: 'unknownVersion' | 'unknownCommand' | 'damaged' | 'unwritable';
@@ -21,26 +22,25 @@ export class CodecError extends Error {
   }
 }
 
-// Keys. Ids are ASCII, so their order as strings is the order of their bytes.
+// Keys. 16 hex digits keep the order of numbers.
+const seqText = (seq: number): string => seq.toString(16).padStart(16, '0');
 export const META_KEY = 'm';
-export const taskKey = (id: TaskId): string => `t/${id}`;
 export const nodeKey = (id: NodeId): string => `n/${id}`;
-export const finishedKey = (id: TaskId): string => `f/${id}`;
-/** Value: the task's id. 16 hex digits keep the order of numbers. */
-export const finishedOrderKey = (seq: number): string => `o/${seq.toString(16).padStart(16, '0')}`;
+/** Of a pack of alive tasks. A large task's own pack stands behind the one that it would else be in. */
+export const packKey = (first: number, large: boolean): string => (large ? `t/${seqText(first)}+` : `t/${seqText(first)}`);
+/** The first queuedSeq that a pack of that key may hold. */
+export const packFirst = (key: string): number => Number.parseInt(key.slice(2, 18), 16);
+/** Of a pack of finished tasks. */
+export const finishedKey = (first: number): string => `f/${seqText(first)}`;
 
 export interface KeyRange {
   readonly gte: string;
   readonly lt: string;
 }
+export const ALIVE_RANGE: KeyRange = { gte: 't/', lt: 't0' };
 export const FINISHED_RANGE: KeyRange = { gte: 'f/', lt: 'f0' };
-export const FINISHED_ORDER_RANGE: KeyRange = { gte: 'o/', lt: 'o0' };
-/** What a restart reads: everything but the finished tasks. */
-export const LIVE_RANGES: readonly KeyRange[] = [
-  { gte: 'm', lt: 'm0' },
-  { gte: 'n/', lt: 'n0' },
-  { gte: 't/', lt: 't0' },
-];
+/** What a restart reads, in this order: of finished tasks no more than where they are. */
+export const RESTORE_RANGES: readonly KeyRange[] = [{ gte: 'm', lt: 'm0' }, { gte: 'n/', lt: 'n0' }, ALIVE_RANGE, FINISHED_RANGE];
 
 // Bytes. Buffer.from is five times as fast as TextEncoder on short texts (Node 20).
 const decoder = new TextDecoder();
@@ -48,7 +48,7 @@ const bytesOf = (version: number, json: string): Uint8Array => Buffer.from(Strin
 
 function parse(bytes: Uint8Array, version: number, what: string): unknown {
   if (bytes[0] !== version) {
-    throw new CodecError('unknownVersion', `A ${what} has version ${bytes[0]}, this build reads version ${version}: run a newer build, or restore older data`);
+    throw new CodecError('unknownVersion', `A ${what} has version ${bytes[0]}, this build reads version ${version}: run the build that wrote it`);
   }
   try {
     return JSON.parse(decoder.decode(bytes.subarray(1)));
@@ -151,21 +151,18 @@ function unpackPairs(packed: readonly string[]): { taskId: TaskId; nodeId: NodeI
 
 // State records.
 
-/** The value of `t/<id>` and of `f/<id>`. */
-export function encodeTask(task: Task): Uint8Array {
+/** A task as one line of its pack. */
+export function taskText(task: Task): string {
   const { progress, result } = task;
-  return bytesOf(
-    RECORD_VERSION,
+  return (
     `[${specText(task.spec)},"${task.state}",${task.attempt},${task.epoch},${textOrNull(task.nodeId)},${task.cancelRequested},${task.notBeforeMs},` +
-      `${task.submittedAtMs},${task.finishedAtMs},${task.submittedRevision},${task.revision},${task.queuedSeq},${task.finishedSeq},` +
-      `[${task.attempts.length === 0 ? '' : task.attempts.map(attemptText).join(',')}],` +
-      `${progress === null ? 'null' : `[${progress.fraction},${textOrNull(progress.message)}]`},${result === null ? 'null' : `[${resultText(result)}]`}]`,
+    `${task.submittedAtMs},${task.finishedAtMs},${task.submittedRevision},${task.revision},${task.queuedSeq},${task.finishedSeq},` +
+    `[${task.attempts.length === 0 ? '' : task.attempts.map(attemptText).join(',')}],` +
+    `${progress === null ? 'null' : `[${progress.fraction},${textOrNull(progress.message)}]`},${result === null ? 'null' : `[${resultText(result)}]`}]`
   );
 }
 
-/** Throws CodecError. */
-export function decodeTask(value: Uint8Array): Task {
-  const packed = parse(value, RECORD_VERSION, 'task record') as readonly unknown[];
+function taskAt(packed: readonly unknown[]): Task {
   const at = SPEC_WIDTH;
   const attempts = packed[at + 12] as readonly (readonly unknown[])[];
   const progress = packed[at + 13] as readonly [number | null, string | null] | null;
@@ -188,6 +185,82 @@ export function decodeTask(value: Uint8Array): Task {
     progress: progress === null ? null : { fraction: progress[0], message: progress[1] },
     result: result === null ? null : resultAt(result, 0),
   };
+}
+
+/*
+ * A pack: the version byte, a line that says what is in it, then one line a task, in order. JSON never holds a bare line feed, so a reader
+ * parses no more than the lines it wants.
+ */
+const LINE_FEED = 10;
+
+/** The value of `t/`. */
+export function encodeAlivePack(tasks: readonly Task[]): Uint8Array {
+  return bytesOf(RECORD_VERSION, `[${tasks.map((task) => text(task.spec.id)).join(',')}]\n${tasks.map(taskText).join('\n')}`);
+}
+
+/** The value of `f/`: `lines` are the texts of its tasks. */
+export function encodeFinishedPack({ first, ids, states, finishedAtMs }: FinishedHeader, lines: Uint8Array): Uint8Array {
+  const letters = states.map((state) => state[0]).join('');
+  const head = bytesOf(RECORD_VERSION, `[${first},[${ids.map(text).join(',')}],"${letters}",[${finishedAtMs.join(',')}]]\n`);
+  return Buffer.concat([head, lines]);
+}
+
+/** The ids of a `t/` record. Throws CodecError, as all that follow. */
+export const aliveIds = (value: Uint8Array): readonly TaskId[] => parse(headOf(value), RECORD_VERSION, 'pack of tasks') as readonly TaskId[];
+
+/** What a `f/` record says about its tasks; task n has finishedSeq first + n. */
+export interface FinishedHeader {
+  readonly first: number;
+  readonly ids: readonly TaskId[];
+  readonly states: readonly TaskState[];
+  readonly finishedAtMs: readonly number[];
+}
+
+const STATES: { readonly [letter: string]: TaskState } = { s: 'succeeded', f: 'failed', c: 'cancelled' };
+
+export function finishedHeader(value: Uint8Array): FinishedHeader {
+  const [first, ids, letters, finishedAtMs] = parse(headOf(value), RECORD_VERSION, 'pack of finished tasks') as [number, TaskId[], string, number[]];
+  return { first, ids, states: Array.from(letters, (letter) => STATES[letter] as TaskState), finishedAtMs };
+}
+
+/** Every task of a `t/` or `f/` record. */
+export function tasksInPack(value: Uint8Array): Task[] {
+  parse(headOf(value), RECORD_VERSION, 'pack of tasks');
+  const tasks: Task[] = [];
+  for (let from = value.indexOf(LINE_FEED) + 1; from > 0 && from < value.length; ) {
+    const end = value.indexOf(LINE_FEED, from);
+    tasks.push(taskFrom(value, from, end < 0 ? value.length : end));
+    from = end + 1;
+  }
+  return tasks;
+}
+
+/** The newest task of that id in a `f/` record; null: none. */
+export function taskInPack(value: Uint8Array, id: TaskId): Task | null {
+  const line = finishedHeader(value).ids.lastIndexOf(id);
+  return line < 0 ? null : taskInLines(value, value.indexOf(LINE_FEED) + 1, line);
+}
+
+/** The task on the `line`th line (from 0) of those that begin at `from`. */
+export function taskInLines(value: Uint8Array, from: number, line: number): Task {
+  let start = from;
+  for (let before = 0; before < line; before++) start = value.indexOf(LINE_FEED, start) + 1;
+  const end = value.indexOf(LINE_FEED, start);
+  return taskFrom(value, start, end < 0 ? value.length : end);
+}
+
+function taskFrom(value: Uint8Array, from: number, end: number): Task {
+  try {
+    return taskAt(JSON.parse(decoder.decode(value.subarray(from, end))) as readonly unknown[]);
+  } catch (error) {
+    throw new CodecError('damaged', `A task in a record of ${value.length} bytes is not JSON: the data is damaged`, { cause: error });
+  }
+}
+
+/** The version byte and the first line. */
+function headOf(value: Uint8Array): Uint8Array {
+  const end = value.indexOf(LINE_FEED);
+  return end < 0 ? value : value.subarray(0, end);
 }
 
 const attemptText = (a: Attempt): string =>
@@ -237,16 +310,14 @@ export interface Meta {
   readonly session: Session;
   readonly queuedSeq: number;
   readonly finishedSeq: number;
+  /** Finished tasks up to this one are forgotten. */
+  readonly forgottenSeq: number;
   readonly counts: { readonly [State in TaskState]: number };
 }
 
 export function encodeMeta(meta: Meta): Uint8Array {
-  const { revision, nowMs, epoch, session, queuedSeq, finishedSeq, counts } = meta;
-  return recordOf({ revision, nowMs, epoch, session, queuedSeq, finishedSeq, counts } satisfies Meta);
+  const { revision, nowMs, epoch, session, queuedSeq, finishedSeq, forgottenSeq, counts } = meta;
+  return recordOf({ revision, nowMs, epoch, session, queuedSeq, finishedSeq, forgottenSeq, counts } satisfies Meta);
 }
 
 export const decodeMeta = (value: Uint8Array): Meta => parse(value, RECORD_VERSION, 'meta record') as Meta;
-
-/** The value of `o/<seq>`. */
-export const encodeTaskId = (id: TaskId): Uint8Array => Buffer.from(id, 'utf8');
-export const decodeTaskId = (value: Uint8Array): TaskId => decoder.decode(value) as TaskId;

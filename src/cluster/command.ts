@@ -23,8 +23,8 @@ export type Command =
   | { readonly type: 'loseNode'; readonly nodeId: NodeId; readonly session: Session; readonly reason: string }
   | { readonly type: 'removeNode'; readonly nodeId: NodeId }
   | { readonly type: 'timeoutAttempt'; readonly taskId: TaskId; readonly epoch: Epoch }
-  /** Retention: finished tasks whose time is over. */
-  | { readonly type: 'forget'; readonly taskIds: readonly TaskId[] }
+  /** Retention: what finished up to this finishedSeq is forgotten. */
+  | { readonly type: 'forget'; readonly upTo: number }
   /** Moves the cluster's time on (backoffs that are over become ready to run). */
   | { readonly type: 'tick' };
 

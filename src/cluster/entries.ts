@@ -1,5 +1,6 @@
 import { epoch, type Revision, type TaskId } from './ids.js';
 import type { Constraint, Node, Resources, Task, TaskSpec } from './model.js';
+import type { TaskPack } from './packs.js';
 
 /** A task with what keeps it in its places. Never stringify it whole: `next` and `previous` chain the whole queue (see views.ts). */
 export interface TaskEntry extends Task {
@@ -9,10 +10,8 @@ export interface TaskEntry extends Task {
   previous: TaskEntry | null;
   next: TaskEntry | null;
   heapIndex: number;
-  /** Waits in `changes` to be written. */
-  dirty: boolean;
-  /** A record of it is, or is being, written. */
-  stored: boolean;
+  /** With whom it lies on disk. Given by joinPack, right after it was made. */
+  pack: TaskPack;
 }
 
 export interface NodeEntry extends Node {
@@ -87,11 +86,11 @@ export function newTask(spec: TaskSpec, requirement: Requirement, queuedSeq: num
     previous: null,
     next: null,
     heapIndex: -1,
-    dirty: false,
-    stored: false,
+    pack: NO_PACK,
   };
 }
 
+const NO_PACK: TaskPack = { first: 0, large: false, tasks: [], dirty: false, stored: false };
 export const NO_EPOCH = epoch(0);
 /** Shared by every task that was never tried: replaced, never pushed to. */
 export const NO_ATTEMPTS: Task['attempts'] = [];

@@ -9,7 +9,7 @@ export function checkInvariants(state: ClusterState): void {
   checkTasks(state);
   checkNodes(state);
   checkQueues(state);
-  checkChanges(state);
+  checkPacks(state);
 }
 
 function checkTasks(state: ClusterState): void {
@@ -55,15 +55,31 @@ function checkTasks(state: ClusterState): void {
   }
   const { counts } = state;
   for (const name of ['pending', 'assigned', 'running'] as const) invariant(counts[name] === alive[name], 'counts are exact', name, counts[name], alive[name]);
-  let fresh = 0;
-  for (const { task } of state.changes.overlay.values()) if (task !== null) fresh++;
-  const finished = counts.succeeded + counts.failed + counts.cancelled;
+  checkFinished(state);
+}
+
+function checkFinished({ counts, finished, finishedSeq }: ClusterState): void {
+  const { fresh, taken, unread, index, firsts, head, forgottenSeq } = finished;
+  const counted = counts.succeeded + counts.failed + counts.cancelled;
   invariant(
-    counts.succeeded >= 0 && counts.failed >= 0 && counts.cancelled >= 0 && finished >= fresh && finished <= state.finishedSeq,
-    'finished tasks are counted',
-    finished,
-    fresh,
+    counts.succeeded >= 0 && counts.failed >= 0 && counts.cancelled >= 0 && counted === finishedSeq - forgottenSeq,
+    'finished tasks are counted until they are forgotten',
+    counted,
+    finishedSeq,
+    forgottenSeq,
   );
+  invariant(index.size === counted, 'the index has every finished task', index.size, counted);
+  const packs = [...taken.flatMap((take) => take.packs), ...fresh];
+  invariant(unread.size === packs.length, 'what is not readable yet is found in memory, no more', unread.size, packs.length);
+  // A pack that was forgotten before it was taken is gone at once.
+  const follows = (before: number, first: number): boolean => first === before || (first > before && first - 1 <= forgottenSeq);
+  let next = packs[0]?.first ?? finishedSeq + 1;
+  for (const pack of packs) {
+    invariant(follows(next, pack.first) && unread.get(pack.first) === pack, 'new packs follow each other', pack.first, next);
+    next = pack.first + pack.ids.length;
+  }
+  invariant(follows(next, finishedSeq + 1), 'the newest pack ends with the newest finished task', next, finishedSeq);
+  for (let at = head + 1; at < firsts.length; at++) invariant((firsts[at] as number) > (firsts[at - 1] as number), 'packs lie in order', at);
 }
 
 function checkAttempts(state: ClusterState, task: TaskEntry, epochs: Set<number>): void {
@@ -226,15 +242,24 @@ function checkWalk(requirement: Requirement): void {
   invariant(steps === requirement.placeable, 'the walk meets every placeable task', requirement.key, steps, requirement.placeable);
 }
 
-function checkChanges(state: ClusterState): void {
-  const { changes } = state;
-  let dirty = 0;
-  for (const task of changes.tasks) {
-    if (!task.dirty) continue;
-    dirty++;
-    invariant(state.tasks.get(task.spec.id) === task, 'what is to be written is alive', task.spec.id);
+function checkPacks(state: ClusterState): void {
+  const { packs, changes } = state;
+  const dirty = new Set(changes.packs);
+  invariant(dirty.size === changes.packs.length, 'a pack waits to be written once');
+  let tasks = 0;
+  const seen = new Set(packs.values());
+  for (const task of state.tasks.values()) seen.add(task.pack);
+  for (const pack of seen) {
+    tasks += pack.tasks.length;
+    invariant(pack.dirty === dirty.has(pack), 'a dirty pack waits to be written', pack.first);
+    invariant(pack.dirty || (pack.stored && pack.tasks.length > 0), 'a pack that is not waiting is written, and not empty', pack.first);
+    invariant(pack.large || packs.get(pack.first) === pack, 'a pack is found by the first place it holds', pack.first);
+    let before = 0;
+    for (const task of pack.tasks) {
+      invariant(state.tasks.get(task.spec.id) === task && task.pack === pack, 'a pack holds its own alive tasks', pack.first, task.spec.id);
+      invariant(task.queuedSeq > before, 'a pack is in order', pack.first, task.spec.id);
+      before = task.queuedSeq;
+    }
   }
-  invariant(dirty === changes.dirtyTasks, 'tasks to be written are counted', dirty, changes.dirtyTasks);
-  for (const id of changes.taskDeletes) invariant(!state.tasks.has(id), 'the record of an alive task is not deleted', id);
-  for (const [id, task] of changes.finished) invariant(changes.overlay.get(id)?.task === task, 'what is not written yet stands in the overlay', id);
+  invariant(tasks === state.tasks.size, 'every alive task is in its pack', tasks, state.tasks.size);
 }

@@ -8,16 +8,16 @@ export interface TaskFilter {
 }
 
 /**
- * Alive tasks in the order of their ids, after `after` (null: from the start), at most `limit`. Tasks on nodes are found through the nodes;
+ * Alive tasks in the order of their submission, those with a queuedSeq above `after`, at most `limit`. Tasks on nodes are found through the nodes;
  * a list of pending tasks looks at each task once (PERF: 1,000,000 take about 60 ms), so it is for people, not for loops.
  */
-export function pageOfTasks(state: ClusterState, filter: TaskFilter, after: TaskId | null, limit: number): TaskEntry[] {
+export function pageOfTasks(state: ClusterState, filter: TaskFilter, after: number, limit: number): TaskEntry[] {
   const page: TaskEntry[] = [];
   if (limit <= 0) return page;
   for (const tasks of sources(state, filter)) {
-    for (const [id, task] of tasks) {
-      if (after !== null && id <= after) continue;
-      if (page.length === limit && id >= (page[limit - 1] as TaskEntry).spec.id) continue;
+    for (const task of tasks.values()) {
+      if (task.queuedSeq <= after) continue;
+      if (page.length === limit && task.queuedSeq >= (page[limit - 1] as TaskEntry).queuedSeq) continue;
       if ((filter.state !== null && task.state !== filter.state) || (filter.nodeId !== null && task.nodeId !== filter.nodeId)) continue;
       insert(page, task);
       if (page.length > limit) page.pop();
@@ -39,7 +39,7 @@ function insert(page: TaskEntry[], task: TaskEntry): void {
   let high = page.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((page[middle] as TaskEntry).spec.id < task.spec.id) low = middle + 1;
+    if ((page[middle] as TaskEntry).queuedSeq < task.queuedSeq) low = middle + 1;
     else high = middle;
   }
   page.splice(low, 0, task);

@@ -1,5 +1,6 @@
-import { findFinished, markTask } from './changes.js';
+import { markTask } from './changes.js';
 import type { Outcome, ReportItem, ReportVerdict } from './command.js';
+import { findFinished } from './finished.js';
 import type { NodeId, Session } from './ids.js';
 import { unreachable } from './invariant.js';
 import type { AttemptResult, Progress, Task } from './model.js';
@@ -25,7 +26,7 @@ function reportItem(turn: Turn, node: NodeEntry, item: ReportItem): ReportVerdic
     current(turn, task, item);
     return 'accepted';
   }
-  const known = turn.state.tasks.get(item.taskId) ?? findFinished(turn.state, item.taskId, turn.finished);
+  const known = turn.state.tasks.get(item.taskId) ?? findFinished(turn.state.finished, item.taskId, turn.lookup);
   return known === null ? 'unknown' : verdictOnPast(known, node.id, item);
 }
 

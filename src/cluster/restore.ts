@@ -1,15 +1,17 @@
-import { decodeMeta, decodeNode, decodeTask, META_KEY } from './codec.js';
+import { decodeMeta, decodeNode, finishedHeader, META_KEY, tasksInPack } from './codec.js';
 import { newTask } from './entries.js';
+import { restoreFinished } from './finished.js';
 import { invariant } from './invariant.js';
 import { addLabels } from './labels.js';
 import type { Node, Task } from './model.js';
+import { joinPack } from './packs.js';
 import { enqueue, joinRequirement } from './queue.js';
 import { type ClusterState, newState, type NodeEntry, type TaskEntry } from './state.js';
 import { sharedRun } from './tasks.js';
 
-export { LIVE_RANGES } from './codec.js';
+export { RESTORE_RANGES } from './codec.js';
 
-/** Builds the state from the records of LIVE_RANGES, given in any order. What it gives behaves as if it had never been away. */
+/** Builds the state from the records of RESTORE_RANGES, given in that order. What it gives behaves as if it had never been away. */
 export class Restore {
   #state = newState();
   #tasks: TaskEntry[] = [];
@@ -18,8 +20,9 @@ export class Restore {
   add(key: string, value: Uint8Array): void {
     if (key === META_KEY) this.#meta(value);
     else if (key.startsWith('n/')) this.#node(decodeNode(value));
-    else if (key.startsWith('t/')) this.#task(decodeTask(value));
-    else invariant(false, 'only records of LIVE_RANGES are restored', key);
+    else if (key.startsWith('t/')) for (const task of tasksInPack(value)) this.#task(task);
+    else if (key.startsWith('f/')) restoreFinished(this.#state.finished, finishedHeader(value));
+    else invariant(false, 'only records of RESTORE_RANGES are restored', key);
   }
 
   finish(): ClusterState {
@@ -34,7 +37,7 @@ export class Restore {
   }
 
   #meta(value: Uint8Array): void {
-    const { revision, nowMs, epoch, session, queuedSeq, finishedSeq, counts } = decodeMeta(value);
+    const { revision, nowMs, epoch, session, queuedSeq, finishedSeq, forgottenSeq, counts } = decodeMeta(value);
     const state = this.#state;
     state.revision = revision;
     state.changes.takenRevision = revision;
@@ -43,6 +46,7 @@ export class Restore {
     state.session = session;
     state.queuedSeq = queuedSeq;
     state.finishedSeq = finishedSeq;
+    state.finished.forgottenSeq = forgottenSeq;
     Object.assign(state.counts, counts);
   }
 
@@ -86,7 +90,8 @@ export class Restore {
     task.revision = stored.revision;
     task.attempts = stored.attempts;
     task.progress = stored.progress;
-    task.stored = true;
+    task.pack = joinPack(state, task);
+    task.pack.stored = true;
     state.tasks.set(spec.id, task);
     this.#tasks.push(task);
   }

@@ -1,13 +1,16 @@
 import type { Outcome } from './command.js';
 import type { LabelIndex, NodeEntry, Queues, TaskEntry } from './entries.js';
+import { type Finished, type FinishedLookup, newFinished } from './finished.js';
 import { epoch, type Epoch, type NodeId, type Revision, revision, type Session, session, type TaskId } from './ids.js';
-import type { Task, TaskState } from './model.js';
+import type { TaskState } from './model.js';
+import type { TaskPack } from './packs.js';
 import { newQueues } from './queue.js';
 
 export type { NodeEntry, TaskEntry } from './entries.js';
+export type { FinishedLookup } from './finished.js';
 
 /**
- * The replicated state: what is alive. Finished tasks are not here (only their counts, and those not yet written down in `changes`).
+ * The replicated state: what is alive. Of finished tasks only their counts are here, where each lies on disk, and those not yet written down.
  * Everybody may read it; only apply, and restore before it, write.
  */
 export interface ClusterState {
@@ -25,6 +28,9 @@ export interface ClusterState {
   /** Finished tasks count until they are forgotten. */
   readonly counts: Counts;
   readonly queues: Queues;
+  readonly finished: Finished;
+  /** By the lowest queuedSeq they may hold; packs of large tasks are not here. */
+  readonly packs: Map<number, TaskPack>;
   readonly changes: Changes;
   /** Handler and program names, one string each. Bounded; losing it costs memory only. */
   readonly names: Map<string, string>;
@@ -34,16 +40,13 @@ export type Counts = { [State in TaskState]: number };
 
 /** What was changed since it was last written; see changes.ts. */
 export interface Changes {
-  tasks: TaskEntry[];
+  packs: TaskPack[];
+  /** Tasks to be encoded at most with the next take. */
   dirtyTasks: number;
-  readonly taskDeletes: Set<TaskId>;
   /** null: delete the record. */
   readonly nodes: Map<NodeId, NodeEntry | null>;
-  readonly finished: Map<TaskId, Task | null>;
-  readonly order: Map<number, TaskId | null>;
-  /** Finished tasks that the persisted records may not know yet; null: forgotten. */
-  readonly overlay: Map<TaskId, { readonly task: Task | null; readonly mark: number }>;
-  readonly windows: { readonly mark: number; readonly ids: readonly TaskId[] }[];
+  /** Packs of finished tasks whose records are to be deleted. */
+  dropped: number[];
   /** Of the last take. */
   mark: number;
   takenRevision: Revision;
@@ -66,14 +69,11 @@ export interface Applied {
   readonly events: ClusterEvent[];
 }
 
-/** The persisted record of a finished task, or null. Needs to know nothing about what is not yet written. */
-export type FinishedLookup = (id: TaskId) => Task | null;
-
 /** What one block needs on its way through the commands. */
 export interface Turn {
   readonly state: ClusterState;
   readonly index: Revision;
-  readonly finished: FinishedLookup;
+  readonly lookup: FinishedLookup;
   readonly events: ClusterEvent[];
   placeable: boolean;
 }
@@ -93,18 +93,9 @@ export function newState(): ClusterState {
     labels: new Map(),
     counts: { pending: 0, assigned: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 },
     queues: newQueues(),
-    changes: {
-      tasks: [],
-      dirtyTasks: 0,
-      taskDeletes: new Set(),
-      nodes: new Map(),
-      finished: new Map(),
-      order: new Map(),
-      overlay: new Map(),
-      windows: [],
-      mark: 0,
-      takenRevision: revision(0),
-    },
+    finished: newFinished(),
+    packs: new Map(),
+    changes: { packs: [], dirtyTasks: 0, nodes: new Map(), dropped: [], mark: 0, takenRevision: revision(0) },
     names: new Map(),
   };
 }

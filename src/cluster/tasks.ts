@@ -1,18 +1,20 @@
-import { findFinished, markFinished, markForgotten, markNewTask, markTask } from './changes.js';
+import { markFinished, markNewTask, markTask } from './changes.js';
 import type { Outcome } from './command.js';
 import { newTask } from './entries.js';
+import { findFinished, forgetFinished } from './finished.js';
 import { mayRun } from './fit.js';
 import { epoch, type Epoch, type NodeId, type TaskId } from './ids.js';
 import { invariant } from './invariant.js';
 import { NO_STRINGS } from './json.js';
 import type { Attempt, AttemptEnd, AttemptResult, Run, TaskSpec, TaskState } from './model.js';
+import { joinPack } from './packs.js';
 import { dequeue, enqueue, joinRequirement, leaveRequirement } from './queue.js';
 import { sameSpec } from './spec.js';
 import { ATTEMPTS_KEPT, type ClusterState, type NodeEntry, sharedName, type TaskEntry, type Turn } from './state.js';
 
 export function submit(turn: Turn, spec: TaskSpec): Outcome {
   const { state, index } = turn;
-  const known = state.tasks.get(spec.id) ?? findFinished(state, spec.id, turn.finished);
+  const known = state.tasks.get(spec.id) ?? findFinished(state.finished, spec.id, turn.lookup);
   if (known !== null) {
     if (!sameSpec(known.spec, spec)) return { code: 'taskConflict', taskId: spec.id };
     return { code: 'existing', taskId: spec.id, state: known.state, revision: known.submittedRevision };
@@ -20,6 +22,7 @@ export function submit(turn: Turn, spec: TaskSpec): Outcome {
   const task = addTask(state, spec, turn);
   state.counts.pending++;
   state.tasks.set(spec.id, task);
+  task.pack = joinPack(state, task);
   markNewTask(state, task);
   if (enqueue(state.queues, task, state.nowMs)) turn.placeable = true;
   return { code: 'submitted', taskId: spec.id, state: 'pending', revision: index };
@@ -44,7 +47,7 @@ export function cancel(turn: Turn, id: TaskId, reason: string): Outcome {
   const { state, index } = turn;
   const task = state.tasks.get(id);
   if (task === undefined) {
-    const finished = findFinished(state, id, turn.finished);
+    const finished = findFinished(state.finished, id, turn.lookup);
     return finished === null ? { code: 'taskNotFound', taskId: id } : { code: 'taskFinished', taskId: id, state: finished.state };
   }
   if (task.state === 'pending') {
@@ -182,17 +185,15 @@ function useResources({ used }: NodeEntry, task: TaskEntry, times: 1 | -1): void
   used.slots += times * resources.slots;
 }
 
-/** Only finished tasks; others, and unknown ones, are passed over. */
-export function forget(turn: Turn, ids: readonly TaskId[]): Outcome {
-  const { state } = turn;
-  for (const id of ids) {
-    if (state.tasks.has(id)) continue;
-    const task = findFinished(state, id, turn.finished);
-    if (task === null) continue;
-    state.counts[task.state]--;
-    markForgotten(state, task);
+/** All that finished up to finishedSeq `upTo`. */
+export function forget(turn: Turn, upTo: number): Outcome {
+  const { state, index } = turn;
+  const last = Math.min(upTo, state.finishedSeq);
+  if (last > state.finished.forgottenSeq) {
+    const dropped = forgetFinished(state.finished, last, turn.lookup, (as) => state.counts[as]--);
+    state.changes.dropped.push(...dropped);
   }
-  return { code: 'ok', revision: turn.index };
+  return { code: 'ok', revision: index };
 }
 
 export function lastAttempt(task: TaskEntry): Attempt {

@@ -1,4 +1,4 @@
-import { findFinished } from './changes.js';
+import { findFinished } from './finished.js';
 import type { TaskId } from './ids.js';
 import type { Attempt, AttemptResult, Constraint, Node, Progress, Resources, Run, Task, TaskState } from './model.js';
 import type { ClusterState, FinishedLookup, NodeEntry } from './state.js';
@@ -11,8 +11,8 @@ export { specFromRequest } from './spec.js';
  */
 
 /** Alive or finished, or null. */
-export function findTask(state: ClusterState, id: TaskId, finished: FinishedLookup): Task | null {
-  return state.tasks.get(id) ?? findFinished(state, id, finished);
+export function findTask(state: ClusterState, id: TaskId, lookup: FinishedLookup): Task | null {
+  return state.tasks.get(id) ?? findFinished(state.finished, id, lookup);
 }
 
 export interface TaskView {

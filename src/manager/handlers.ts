@@ -90,7 +90,6 @@ export function createHandlers(options: HandlersOptions): Handlers {
       const page = await pageOfTasks(
         replica.storagePort,
         () => replica.state,
-        replica.finished,
         taskFilter(query.state, query.nodeId),
         query.limit ?? PAGE_DEFAULT,
         query.cursor ?? null,

@@ -76,7 +76,7 @@ export class Leadership {
       },
       config.timing.workerHeartbeatMs,
     );
-    this.retention = new Retention(host.storage, { countMax: config.limits.finishedCountMax, ageMs: config.limits.finishedAgeMs });
+    this.retention = new Retention((key) => host.storage.getState(key), { countMax: config.limits.finishedCountMax, ageMs: config.limits.finishedAgeMs });
     for (const node of state.nodes.values()) {
       if (node.state !== 'lost') this.liveness.admit(node.id, node.session, nowMs);
       for (const task of node.assigned.values()) {
@@ -228,21 +228,10 @@ export class Leadership {
 
   private tickRetention(nowMs: number): void {
     const { state } = this.host;
-    if (!this.retention.wants(state, nowMs)) return;
-    this.retention.look(state, this.time.nowMs(), nowMs).then(
-      (taskIds) => {
-        if (this.ended || taskIds.length === 0) {
-          this.retention.done();
-          return;
-        }
-        this.stats.forgotten += taskIds.length;
-        this.internal({ type: 'forget', taskIds }, taskIds.length * 48, () => this.retention.done());
-      },
-      (error: unknown) => {
-        this.retention.done();
-        if (!this.ended) this.host.logger.log('error', 'finished tasks could not be read for retention', { error: String(error) });
-      },
-    );
+    const upTo = this.retention.due(state, this.time.nowMs(), nowMs);
+    if (upTo === null) return;
+    this.stats.forgotten += upTo - state.finished.forgottenSeq;
+    this.internal({ type: 'forget', upTo }, 32, () => this.retention.done());
   }
 
   /** One command of the leader's own. `done` runs however it ended: with the outcome, or with null. */

@@ -1,10 +1,12 @@
 import type { Storage } from '../../storage/storage.js';
-import { decodeTaskId, FINISHED_ORDER_RANGE, taskKey } from '../cluster/codec.js';
-import { isId, type TaskId, taskId } from '../cluster/ids.js';
+import { ALIVE_RANGE, aliveIds, FINISHED_RANGE, finishedHeader, finishedKey, packFirst, packKey, tasksInPack } from '../cluster/codec.js';
+import type { TaskEntry } from '../cluster/entries.js';
+import type { TaskId } from '../cluster/ids.js';
 import { FINISHED, type Task, type TaskState } from '../cluster/model.js';
-import type { ClusterState, FinishedLookup } from '../cluster/state.js';
+import { groupOf } from '../cluster/packs.js';
 import { pageOfTasks as placedTasks, type TaskFilter } from '../cluster/pages.js';
-import { findTask, type TaskView, taskView } from '../cluster/views.js';
+import type { ClusterState } from '../cluster/state.js';
+import { type TaskView, taskView } from '../cluster/views.js';
 import { QuorateError } from '../protocol/errors.js';
 
 export interface TaskPage {
@@ -15,19 +17,18 @@ export interface TaskPage {
 /** Records one page looks at, at most: a rare filter gives short pages with a cursor, never a long silence. */
 const LOOKED_AT_MAX = 4000;
 
-const ALIVE_PREFIX = taskKey('' as TaskId);
-const ALIVE_END = `${ALIVE_PREFIX.slice(0, -1)}${String.fromCharCode(ALIVE_PREFIX.charCodeAt(ALIVE_PREFIX.length - 1) + 1)}`;
+/** Scans end when the page is full. */
+const NO_LIMIT = 0x7fff_ffff;
 
 /**
- * A page of tasks: alive ones by id, then finished ones, newest first. The order comes from the persisted keys (the caller has flushed), what is shown from
- * the state of now. A task that finishes between two pages may be seen twice, never not at all.
+ * A page of tasks: alive ones in the order of submission, then finished ones, newest first. The order comes from the persisted records (the caller has
+ * flushed), what is shown of alive tasks from the state of now. A task that finishes between two pages may be seen twice, never not at all.
  *
- * A cursor is `a:<id>` (alive ones after it) or `f:<key>` (finished ones before it).
+ * A cursor is `a:<queuedSeq>` (alive ones after it) or `f:<finishedSeq>` (finished ones before it).
  */
 export async function pageOfTasks(
   storage: Storage,
   live: () => ClusterState,
-  finished: FinishedLookup,
   filter: TaskFilter,
   limit: number,
   cursor: string | null,
@@ -37,12 +38,11 @@ export async function pageOfTasks(
   const wantsAlive = filter.state === null || !FINISHED.has(filter.state);
   const wantsFinished = filter.state === null || FINISHED.has(filter.state);
   if (wantsAlive && position.part === 'alive') {
-    const next = await alivePart(storage, live, page, position.after);
+    const next = await alivePart(storage, live, page, position.seq);
     if (next !== null) return { tasks: page.tasks, cursor: `a:${next}` };
   }
   if (!wantsFinished) return { tasks: page.tasks, cursor: null };
-  const before = position.part === 'finished' ? position.before : FINISHED_ORDER_RANGE.lt;
-  const next = await finishedPart(storage, live, finished, page, before);
+  const next = await finishedPart(storage, live, page, position.part === 'finished' ? position.seq : Number.MAX_SAFE_INTEGER);
   return { tasks: page.tasks, cursor: next === null ? null : `f:${next}` };
 }
 
@@ -61,12 +61,6 @@ class Page {
     return this.tasks.length >= this.limit || this.looked >= LOOKED_AT_MAX;
   }
 
-  /** Records worth asking for. */
-  get room(): number {
-    const rest = LOOKED_AT_MAX - this.looked;
-    return this.filter.state === null && this.filter.nodeId === null ? Math.min(rest, this.limit - this.tasks.length) : Math.min(rest, 1000);
-  }
-
   add(task: Task): void {
     this.looked += 1;
     const { state, nodeId } = this.filter;
@@ -76,58 +70,83 @@ class Page {
   }
 }
 
-/** The id after which to go on, or null when there are no more. */
-async function alivePart(storage: Storage, live: () => ClusterState, page: Page, after: string | null): Promise<string | null> {
+/** The queuedSeq after which to go on, or null when there are no more. */
+async function alivePart(storage: Storage, live: () => ClusterState, page: Page, after: number): Promise<number | null> {
   const { filter, limit } = page;
   if (filter.nodeId !== null || filter.state === 'assigned' || filter.state === 'running') {
     // What stands on nodes is found there, however long the backlog is.
-    for (const task of placedTasks(live(), filter, after === null ? null : taskId(after), limit)) page.add(task);
-    return page.full ? (page.tasks.at(-1)?.id ?? after) : null;
+    for (const task of placedTasks(live(), filter, after, limit)) page.add(task);
+    return page.full ? placedEnd(live(), page, after) : null;
   }
-  let from = after === null ? ALIVE_PREFIX : `${ALIVE_PREFIX}${after}\0`;
-  for (;;) {
-    const asked = page.room;
-    let seen = 0;
-    let last = '';
-    for await (const [key] of storage.scanState({ gte: from, lt: ALIVE_END, limit: asked, reverse: false })) {
-      seen += 1;
-      last = key.slice(ALIVE_PREFIX.length);
-      const task = live().tasks.get(taskId(last));
-      if (task === undefined) page.looked += 1;
-      else page.add(task);
+  let last = after;
+  let group = -1;
+  let ids: TaskId[] = [];
+  /** Large tasks lie behind the others of their group: put in order here. True: the page is full. */
+  const show = (): boolean => {
+    const { tasks } = live();
+    const alive: TaskEntry[] = [];
+    for (const id of ids) {
+      const task = tasks.get(id);
+      if (task !== undefined && task.queuedSeq > after) alive.push(task);
+    }
+    page.looked += ids.length - alive.length;
+    ids = [];
+    alive.sort((a, b) => a.queuedSeq - b.queuedSeq);
+    for (const task of alive) {
+      if (page.full) return true;
+      page.add(task);
+      last = task.queuedSeq;
+    }
+    return page.full;
+  };
+  const range = { gte: packKey(groupOf(after + 1), false), lt: ALIVE_RANGE.lt, limit: NO_LIMIT, reverse: false };
+  for await (const [key, value] of storage.scanState(range)) {
+    const of = groupOf(packFirst(key));
+    if (of !== group && show()) return last;
+    group = of;
+    ids.push(...aliveIds(value));
+  }
+  return show() ? last : null;
+}
+
+/** Where the page of placed tasks ended. */
+function placedEnd(state: ClusterState, page: Page, after: number): number {
+  const last = page.tasks.at(-1);
+  return last === undefined ? after : (state.tasks.get(last.id as TaskId)?.queuedSeq ?? after);
+}
+
+/** The finishedSeq before which to go on, or null when there are no more. */
+async function finishedPart(storage: Storage, live: () => ClusterState, page: Page, before: number): Promise<number | null> {
+  const { filter } = page;
+  let last = before;
+  for await (const [, value] of storage.scanState({ gte: FINISHED_RANGE.gte, lt: finishedKey(before), limit: NO_LIMIT, reverse: true })) {
+    const { first, ids, states } = finishedHeader(value);
+    const wanted = filter.state === null || states.includes(filter.state);
+    const tasks = wanted ? tasksInPack(value) : [];
+    const { forgottenSeq } = live().finished;
+    for (let place = ids.length - 1; place >= 0; place--) {
+      const seq = first + place;
+      if (seq >= before || seq <= forgottenSeq) continue;
       if (page.full) return last;
+      if (wanted) page.add(tasks[place] as Task);
+      else page.looked += 1;
+      last = seq;
     }
-    if (seen < asked) return null;
-    from = `${ALIVE_PREFIX}${last}\0`;
+    if (page.full) return last;
   }
+  return null;
 }
 
-/** The key before which to go on, or null when there are no more. */
-async function finishedPart(storage: Storage, live: () => ClusterState, finished: FinishedLookup, page: Page, before: string): Promise<string | null> {
-  let lt = before;
-  for (;;) {
-    if (page.full) return lt;
-    const asked = page.room;
-    let seen = 0;
-    for await (const [key, value] of storage.scanState({ gte: FINISHED_ORDER_RANGE.gte, lt, limit: asked, reverse: true })) {
-      seen += 1;
-      lt = key;
-      const task = findTask(live(), decodeTaskId(value), finished);
-      if (task === null || !FINISHED.has(task.state)) page.looked += 1;
-      else page.add(task);
-      if (page.full) return lt;
-    }
-    if (seen < asked) return null;
-  }
+interface Position {
+  readonly part: 'alive' | 'finished';
+  readonly seq: number;
 }
-
-type Position = { readonly part: 'alive'; readonly after: string | null } | { readonly part: 'finished'; readonly before: string };
 
 function parseCursor(cursor: string | null): Position {
-  if (cursor === null) return { part: 'alive', after: null };
-  const rest = cursor.slice(2);
-  if (cursor.startsWith('a:') && isId(rest)) return { part: 'alive', after: rest };
-  if (cursor.startsWith('f:') && rest > FINISHED_ORDER_RANGE.gte && rest <= FINISHED_ORDER_RANGE.lt) return { part: 'finished', before: rest };
+  if (cursor === null) return { part: 'alive', seq: 0 };
+  const found = /^([af]):([0-9]{1,16})$/.exec(cursor);
+  const seq = Number(found?.[2]);
+  if (found !== null && Number.isSafeInteger(seq)) return { part: found[1] === 'a' ? 'alive' : 'finished', seq };
   throw new QuorateError('invalidRequest', `query.cursor: ${JSON.stringify(cursor.slice(0, 64))} is not a cursor that this API gave: start again without one`);
 }
 

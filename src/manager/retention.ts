@@ -1,79 +1,61 @@
-import { decodeTask, FINISHED_ORDER_RANGE, finishedKey } from '../cluster/codec.js';
-import { type TaskId, taskId } from '../cluster/ids.js';
+import { finishedCount } from '../cluster/changes.js';
+import { type FinishedLookup, headerOf } from '../cluster/finished.js';
 import type { ClusterState } from '../cluster/state.js';
-import type { Storage } from '../../storage/storage.js';
 
 export interface RetentionOptions {
   readonly countMax: number;
   readonly ageMs: number;
 }
 
+/** One command forgets no more than this: it is applied in one go. */
 const BATCH = 1000;
 /** With nothing to forget, the oldest finished task is looked at so often. */
 const PAUSE_MS = 5000;
 
-/**
- * Which finished tasks are to be forgotten: the oldest beyond `countMax`, and those older than `ageMs`. Reads persisted records only: what is not
- * written yet is the newest. It goes on behind the last key it gave, because a forgotten task stays on disk until the next write of the state.
- */
+/** Which finished tasks are to be forgotten: the oldest beyond `countMax`, and those older than `ageMs`. */
 export class Retention {
-  private readonly storage: Storage;
+  private readonly lookup: FinishedLookup;
   private readonly options: RetentionOptions;
-  private from: string | null = null;
   private nextAtMs = 0;
   private busy = false;
 
-  constructor(storage: Storage, options: RetentionOptions) {
-    this.storage = storage;
+  constructor(lookup: FinishedLookup, options: RetentionOptions) {
+    this.lookup = lookup;
     this.options = options;
   }
 
-  /** Whether a look is worth it now. PERF: three numbers. */
-  wants(state: ClusterState, nowMs: number): boolean {
-    if (this.busy) return false;
-    return nowMs >= this.nextAtMs || finishedCount(state) > this.options.countMax + BATCH;
-  }
-
-  /** The ids to forget, oldest first; [] when there are none for now. `atMs` is the cluster's time. Nothing more is wanted before `done`. */
-  async look(state: ClusterState, atMs: number, nowMs: number): Promise<TaskId[]> {
+  /**
+   * The finishedSeq up to which all is to be forgotten; null: nothing, for now. `atMs` is the cluster's time. Nothing more is wanted before `done`.
+   * PERF: three numbers; once in PAUSE_MS, and while there is much to forget, a few records.
+   */
+  due(state: ClusterState, atMs: number, nowMs: number): number | null {
+    if (this.busy) return null;
+    const over = finishedCount(state) - this.options.countMax;
+    if (nowMs < this.nextAtMs && over <= BATCH) return null;
+    const { forgottenSeq } = state.finished;
+    const most = Math.min(forgottenSeq + BATCH, state.finishedSeq);
+    const upTo = Math.min(Math.max(forgottenSeq + over, this.expired(state, atMs, most)), most);
+    if (upTo < forgottenSeq + BATCH) this.nextAtMs = nowMs + PAUSE_MS;
+    if (upTo <= forgottenSeq) return null;
     this.busy = true;
-    const found: { key: string; id: TaskId }[] = [];
-    const range = { gte: this.from ?? FINISHED_ORDER_RANGE.gte, lt: FINISHED_ORDER_RANGE.lt, limit: BATCH, reverse: false };
-    for await (const [key, value] of this.storage.scanState(range)) found.push({ key, id: taskId(UTF8.decode(value)) });
-    const over = Math.min(Math.max(finishedCount(state) - this.options.countMax, 0), found.length);
-    const count = Math.max(over, this.expired(found, atMs));
-    if (count < BATCH) {
-      this.nextAtMs = nowMs + PAUSE_MS;
-      // Behind the last one forgotten the next look finds the rest; with none left it begins anew, for keys that were still on disk then.
-      this.from = count === 0 ? null : `${(found[count - 1] as { key: string }).key}\0`;
-    } else {
-      this.nextAtMs = nowMs;
-      this.from = `${(found[count - 1] as { key: string }).key}\0`;
-    }
-    return found.slice(0, count).map(({ id }) => id);
+    return upTo;
   }
 
-  /** What the last look found was forgotten, or could not be. */
+  /** What `due` gave was forgotten, or could not be. */
   done(): void {
     this.busy = false;
   }
 
-  /** How many of `found` are too old: they finished in this order, so the boundary is searched by halves. */
-  private expired(found: readonly { readonly id: TaskId }[], atMs: number): number {
-    let low = 0;
-    let high = found.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const record = this.storage.getState(finishedKey((found[middle] as { id: TaskId }).id));
-      // A record that is gone was forgotten already: forgetting it again does nothing.
-      const old = record === undefined || (decodeTask(record).finishedAtMs ?? 0) + this.options.ageMs <= atMs;
-      if (old) low = middle + 1;
-      else high = middle;
+  /** The last finishedSeq that is too old, up to `most`. They finished in this order, so the first that is not ends it. */
+  private expired({ finished }: ClusterState, atMs: number, most: number): number {
+    let last = 0;
+    for (let at = finished.head; at < finished.firsts.length && last < most; at++) {
+      const { first, finishedAtMs } = headerOf(finished, finished.firsts[at] as number, this.lookup);
+      for (let place = 0; place < finishedAtMs.length; place++) {
+        if ((finishedAtMs[place] as number) + this.options.ageMs > atMs) return last;
+        last = first + place;
+      }
     }
-    return low;
+    return last;
   }
 }
-
-export const finishedCount = (state: ClusterState): number => state.counts.succeeded + state.counts.failed + state.counts.cancelled;
-
-const UTF8 = new TextDecoder();

@@ -2,7 +2,7 @@ import type { SnapshotMeta } from '../../raft/entry.js';
 import type { LogIndex, ServerId, Term } from '../../raft/ids.js';
 import type { InstallSnapshot } from '../../raft/message.js';
 import { type SnapshotStage, type Storage, StorageError } from '../../storage/storage.js';
-import { Restore, LIVE_RANGES } from '../cluster/restore.js';
+import { Restore, RESTORE_RANGES } from '../cluster/restore.js';
 import type { ClusterState } from '../cluster/state.js';
 import type { Logger } from '../logger.js';
 import type { Transport } from './transport.js';
@@ -126,7 +126,7 @@ const SCAN_LIMIT = 0x7fff_ffff;
 /** Builds the state machine from what is on disk. Finished tasks stay there. */
 export async function restoreState(storage: Storage): Promise<ClusterState> {
   const restore = new Restore();
-  for (const { gte, lt } of LIVE_RANGES) {
+  for (const { gte, lt } of RESTORE_RANGES) {
     for await (const [key, value] of storage.scanState({ gte, lt, limit: SCAN_LIMIT, reverse: false })) restore.add(key, value);
   }
   return restore.finish();

@@ -3,7 +3,7 @@ import type { LogIndex, Term } from '../../raft/ids.js';
 import type { Storage } from '../../storage/storage.js';
 import type { Clock } from '../clock.js';
 import { applyBlock } from '../cluster/apply.js';
-import { decodeBlock, decodeTask, finishedKey } from '../cluster/codec.js';
+import { decodeBlock } from '../cluster/codec.js';
 import type { Block } from '../cluster/command.js';
 import { revision } from '../cluster/ids.js';
 import { type Applied, type ClusterState, type FinishedLookup, newState } from '../cluster/state.js';
@@ -34,10 +34,7 @@ export class StateMachine {
     this.index = applied.index;
     this.term = applied.term;
     this.writer = new StateWriter(clock, flushMs, logBytesKept, applied);
-    this.finished = (id) => {
-      const value = storage.getState(finishedKey(id));
-      return value === undefined ? null : decodeTask(value);
-    };
+    this.finished = (key) => storage.getState(key);
   }
 
   /** From what is on disk. */

@@ -59,7 +59,7 @@ export const routes = {
   listTasks: {
     method: 'GET',
     path: '/v1/tasks',
-    summary: 'List tasks: alive ones by id, then finished ones, newest first',
+    summary: 'List tasks: alive ones in the order of submission, then finished ones, newest first',
     where: 'any',
     idempotent: true,
     params: none,

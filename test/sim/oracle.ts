@@ -1,10 +1,9 @@
 import { applyBlock } from '../../src/cluster/apply.js';
 import { changesDurable, liveRecords, takeChanges } from '../../src/cluster/changes.js';
-import { decodeBlock, decodeTask, finishedKey, META_KEY } from '../../src/cluster/codec.js';
+import { decodeBlock, decodeMeta, finishedHeader, META_KEY } from '../../src/cluster/codec.js';
 import type { Block, Outcome } from '../../src/cluster/command.js';
 import type { TaskId } from '../../src/cluster/ids.js';
 import { checkInvariants } from '../../src/cluster/invariants.js';
-import type { Task } from '../../src/cluster/model.js';
 import { type ClusterState, newState } from '../../src/cluster/state.js';
 import { findTask, taskView } from '../../src/cluster/views.js';
 import type { Entry } from '../../raft/entry.js';
@@ -34,10 +33,10 @@ export class Oracle {
   /** What a disk with no applied block holds. */
   readonly empty: Digests = { all: this.#all.text, live: this.#live.text };
 
-  readonly finished = (id: TaskId): Task | null => {
-    const record = this.records.get(finishedKey(id));
-    return record === undefined ? null : decodeTask(record);
-  };
+  readonly finished = (key: string): Uint8Array | undefined => this.records.get(key);
+  /** The texts of the finished tasks that are not forgotten, by finishedSeq: how many lie in one record is each disk's own affair. */
+  readonly #lines = new Map<number, Uint8Array>();
+  #forgotten = 0;
 
   commit(entry: Entry): void {
     if (entry.kind === 'command') {
@@ -65,18 +64,9 @@ export class Oracle {
       this.ledger.block(block, outcomes, entry.index);
       const touched = tasksOf(block, outcomes);
       const { changes, mark } = takeChanges(this.state);
-      for (const change of changes) {
-        const before = this.records.get(change.key) ?? null;
-        this.#all.replace(change.key, before, change.value);
-        if (isLive(change.key)) this.#live.replace(change.key, before, change.value);
-        if (change.value === null) this.records.delete(change.key);
-        else {
-          const id = taskOfKey(change.key);
-          if (id !== null) touched.add(id);
-          this.records.set(change.key, change.value);
-        }
-      }
+      for (const change of changes) this.#record(change.key, change.value, touched);
       changesDurable(this.state, mark);
+      for (; this.#forgotten < this.state.finished.forgottenSeq; this.#forgotten++) this.#forget(this.#forgotten + 1, touched);
       for (const id of touched) this.#changed(id as TaskId, entry.index);
     }
     this.#digests.set(entry.index, { all: this.#all.text, live: this.#live.text });
@@ -86,6 +76,35 @@ export class Oracle {
   /** Undefined: not committed yet, or too long ago. */
   digestsAt(index: number): Digests | undefined {
     return index === 0 ? this.empty : this.#digests.get(index);
+  }
+
+  #record(key: string, value: Uint8Array | null, touched: Set<string>): void {
+    const before = this.records.get(key) ?? null;
+    if (key.startsWith('t/')) {
+      // Of a pack only those whose line is another now; who left it has finished, and is seen there.
+      const lines = new Set(before === null ? [] : linesOf(before));
+      for (const line of value === null ? [] : linesOf(value)) if (!lines.has(line)) touched.add((JSON.parse(line) as [string])[0]);
+    }
+    if (key.startsWith('f/')) {
+      for (const { seq, id, line } of value === null ? [] : finishedLines(value)) {
+        touched.add(id);
+        this.#lines.set(seq, line);
+        this.#all.add(`f/${seq}`, line);
+      }
+    } else {
+      this.#all.replace(key, before, value);
+      this.#live.replace(key, before, value);
+    }
+    if (value === null) this.records.delete(key);
+    else this.records.set(key, value);
+  }
+
+  #forget(seq: number, touched: Set<string>): void {
+    const line = this.#lines.get(seq);
+    if (line === undefined) return;
+    touched.add((JSON.parse(Buffer.from(line).toString()) as [string])[0]);
+    this.#all.add(`f/${seq}`, line, -1);
+    this.#lines.delete(seq);
   }
 
   #changed(id: TaskId, index: number): void {
@@ -107,8 +126,30 @@ export interface Digests {
   readonly live: string;
 }
 
-/** The record is one of LIVE_RANGES. */
-export const isLive = (key: string): boolean => key === META_KEY || key.startsWith('n/') || key.startsWith('t/');
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
+const linesOf = (record: Uint8Array): string[] => textOf(record).split('\n').slice(1);
+
+/** What a record of finished tasks holds, line by line. */
+export function finishedLines(record: Uint8Array): { readonly seq: number; readonly id: string; readonly line: Uint8Array }[] {
+  const { first, ids } = finishedHeader(record);
+  return linesOf(record).map((line, at) => ({ seq: first + at, id: ids[at] as string, line: Buffer.from(line) }));
+}
+
+/** Digest of what a disk holds, with `records` in any order but the meta record first. */
+export class DiskDigest {
+  readonly #digest = new RecordDigest();
+  #forgotten = 0;
+
+  add(key: string, value: Uint8Array): void {
+    if (key === META_KEY) this.#forgotten = decodeMeta(value).forgottenSeq;
+    if (!key.startsWith('f/')) this.#digest.add(key, value);
+    else for (const { seq, line } of finishedLines(value)) if (seq > this.#forgotten) this.#digest.add(`f/${seq}`, line);
+  }
+
+  get text(): string {
+    return this.#digest.text;
+  }
+}
 
 export function digestOfState(state: ClusterState): string {
   const digest = new RecordDigest();
@@ -121,12 +162,7 @@ function tasksOf(block: Block, outcomes: readonly Outcome[]): Set<string> {
   const ids = new Set<string>();
   for (let at = 0; at < block.commands.length; at++) {
     const command = block.commands[at];
-    if (command?.type === 'forget') for (const id of command.taskIds) ids.add(id);
     if (command?.type === 'submit' && outcomes[at]?.code === 'submitted') ids.add(command.task.id);
   }
   return ids;
-}
-
-function taskOfKey(key: string): string | null {
-  return key.startsWith('t/') || key.startsWith('f/') ? key.slice(2) : null;
 }

@@ -14,9 +14,8 @@ import { RunChecker } from './checkers/runs.js';
 import { SimDisk } from './disk.js';
 import { fail, SimFailure } from './failure.js';
 import { Network, NO_FAULTS } from './network.js';
-import { digestOfState, Oracle } from './oracle.js';
+import { digestOfState, DiskDigest, Oracle } from './oracle.js';
 import type { Plan } from './profiles.js';
-import { RecordDigest } from './record-digest.js';
 import type { SimRandom } from './random.js';
 import { type Process, Scheduler } from './scheduler.js';
 import { DiskRecord, TappedStorage } from './tap.js';
@@ -432,8 +431,9 @@ export class World {
     const applied = storage.recovered.applied.index;
     const expected = this.oracle.digestsAt(applied);
     if (expected === undefined) return;
-    const digest = new RecordDigest();
-    for await (const [key, value] of storage.scanState({ gte: '\u0000', lt: '~', limit: 0x7fff_ffff, reverse: false })) digest.add(key, value);
+    const digest = new DiskDigest();
+    // Backwards: the meta record comes before those of finished tasks.
+    for await (const [key, value] of storage.scanState({ gte: '\u0000', lt: '~', limit: 0x7fff_ffff, reverse: true })) digest.add(key, value);
     this.stats.diskDigests++;
     if (digest.text !== expected.all)
       fail('disk', `${box.endpoint} ${when} holds the state ${digest.text} at applied index ${applied}; the committed log gives ${expected.all}`);

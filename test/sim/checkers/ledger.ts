@@ -21,8 +21,9 @@ export interface Account {
   open: boolean;
   /** How each attempt ended, by epoch, and on which node. */
   readonly ends: Map<number, End>;
-  /** The record of the finished task. */
+  /** The record of the finished task, and its place in the order of finishing. */
   final: string | null;
+  finishedSeq: number;
   /** Left the state because its retention was over. */
   forgottenAt: number | null;
 }
@@ -63,6 +64,9 @@ export class Ledger {
   };
   readonly #open = new Set<Account>();
   readonly #incarnations = new Map<string, string>();
+  /** By finishedSeq, those that are not forgotten; up to which they are. */
+  readonly #finished = new Map<number, Account>();
+  #forgotten = 0;
   #epoch = 0;
   #session = 0;
   #atMs = 0;
@@ -132,9 +136,11 @@ export class Ledger {
         return;
       case 'forget':
         // Seen here already: the same block may take the id again.
-        for (const id of command.taskIds) {
-          const account = this.accounts.get(id);
-          if (outcome.code !== 'ok' || account === undefined || account.final === null || account.forgottenAt !== null) continue;
+        if (outcome.code !== 'ok') return;
+        while (this.#forgotten < command.upTo && this.#finished.has(this.#forgotten + 1)) {
+          this.#forgotten++;
+          const account = this.#finished.get(this.#forgotten) as Account;
+          this.#finished.delete(this.#forgotten);
           account.forgottenAt = index;
           this.stats.forgotten++;
         }
@@ -179,6 +185,7 @@ export class Ledger {
         open: false,
         ends: new Map(),
         final: null,
+        finishedSeq: 0,
         forgottenAt: null,
       });
     } else if (outcome.code === 'existing') {
@@ -267,7 +274,12 @@ export class Ledger {
     }
     account.state = task.state;
     account.attempt = task.attempt;
-    if (FINISHED.has(task.state)) account.final = canonical(task);
+    if (!FINISHED.has(task.state)) return;
+    account.final = canonical(task);
+    account.finishedSeq = task.finishedSeq;
+    if (task.finishedSeq <= this.#forgotten || this.#finished.has(task.finishedSeq))
+      fail('records', `block ${index} finishes ${id} with the finishedSeq ${task.finishedSeq} of another`);
+    this.#finished.set(task.finishedSeq, account);
   }
 }
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { applyBlock } from '../../../src/cluster/apply.js';
 import { changesDurable, liveRecords, takeChanges } from '../../../src/cluster/changes.js';
-import { decodeBlock, decodeTask, encodeBlock, encodeTask, FINISHED_RANGE, finishedKey } from '../../../src/cluster/codec.js';
+import { decodeBlock, encodeBlock, FINISHED_RANGE, tasksInPack, taskText } from '../../../src/cluster/codec.js';
 import type { Block, Command, Held, Outcome, ReportItem } from '../../../src/cluster/command.js';
 import { epoch, nodeId, revision, session, type TaskId, taskId } from '../../../src/cluster/ids.js';
 import { checkInvariants } from '../../../src/cluster/invariants.js';
 import type { AttemptResult, Resources, Task } from '../../../src/cluster/model.js';
-import { LIVE_RANGES, Restore } from '../../../src/cluster/restore.js';
+import { RESTORE_RANGES, Restore } from '../../../src/cluster/restore.js';
 import type { SpecRequest } from '../../../src/cluster/spec.js';
 import { type Applied, type ClusterEvent, type ClusterState, newState } from '../../../src/cluster/state.js';
 import { findTask, specFromRequest } from '../../../src/cluster/views.js';
@@ -18,10 +18,7 @@ export class Replica {
   readonly records = new Map<string, Uint8Array>();
   #writes: { readonly mark: number; readonly changes: ReturnType<typeof takeChanges>['changes'] }[] = [];
 
-  readonly finished = (id: TaskId): Task | null => {
-    const value = this.records.get(finishedKey(id));
-    return value === undefined ? null : decodeTask(value);
-  };
+  readonly finished = (key: string): Uint8Array | undefined => this.records.get(key);
 
   apply(block: Block, index: number): Applied {
     const applied = applyBlock(this.state, block, revision(index), this.finished);
@@ -50,7 +47,10 @@ export class Replica {
     this.take();
     while (this.#writes.length > 0) this.durable();
     const restore = new Restore();
-    for (const [key, value] of this.records) if (LIVE_RANGES.some(({ gte, lt }) => key >= gte && key < lt)) restore.add(key, value);
+    const keys = [...this.records.keys()].sort();
+    for (const { gte, lt } of RESTORE_RANGES) {
+      for (const key of keys) if (key >= gte && key < lt) restore.add(key, this.records.get(key) as Uint8Array);
+    }
     this.state = restore.finish();
     checkInvariants(this.state);
   }
@@ -58,12 +58,12 @@ export class Replica {
   /** Everything that the state says, finished tasks included, as text. Writes and reads nothing. */
   picture(): string {
     const text = liveRecords(this.state).map(({ key, value }) => `${key} ${Buffer.from(value as Uint8Array).toString('utf8', 1)}`);
-    const ids = new Set<TaskId>(this.state.changes.overlay.keys());
-    for (const key of this.records.keys()) if (key >= FINISHED_RANGE.gte && key < FINISHED_RANGE.lt) ids.add(taskId(key.slice(2)));
+    const ids = new Set<TaskId>([...this.state.finished.unread.values()].flatMap((pack) => pack.ids));
+    for (const [key, value] of this.records) if (key >= FINISHED_RANGE.gte && key < FINISHED_RANGE.lt) for (const task of tasksInPack(value)) ids.add(task.spec.id);
     for (const id of [...ids].sort()) {
       if (this.state.tasks.has(id)) continue;
       const task = findTask(this.state, id, this.finished);
-      if (task !== null) text.push(`f/${id} ${Buffer.from(encodeTask(task)).toString('utf8', 1)}`);
+      if (task !== null) text.push(`finished ${taskText(task)}`);
     }
     return text.join('\n');
   }

@@ -133,7 +133,7 @@ t.test('submit again: the same task is the same, another one under its id is ref
   c.leader.take();
   again('cancelled', 'finished, being written');
   c.leader.durable();
-  t.equal(c.state.changes.overlay.size, 0);
+  t.equal(c.state.finished.unread.size, 0);
   again('cancelled', 'finished, found in its record');
 });
 
@@ -415,9 +415,9 @@ t.test('an assign is checked again: what does not fit any more gets epoch 0, its
   t.same(epochs, [1, 0, 0, 0, 0, 0, 0, 0, 2, 0]);
 });
 
-t.test('only finished tasks are forgotten; an id can be used again after that', async (t) => {
+t.test('finished tasks are forgotten in the order in which they finished; an id can be used again after that', async (t) => {
   const c = new Cluster();
-  const forget = (...ids: string[]): Command => ({ type: 'forget', taskIds: ids.map(taskId) });
+  const forget = (upTo: number): Command => ({ type: 'forget', upTo });
   for (const id of ['alive', 'fresh', 'written', 'underway']) c.submit(id);
   c.one(cancel('written'), 'ok');
   c.leader.take();
@@ -426,7 +426,13 @@ t.test('only finished tasks are forgotten; an id can be used again after that', 
   c.leader.take();
   c.one(cancel('fresh'), 'ok');
   t.equal(c.state.counts.cancelled, 3);
-  c.one(forget('alive', 'fresh', 'written', 'underway', 'nobody', 'fresh'), 'ok');
+  c.one(forget(1), 'ok');
+  t.equal(c.state.counts.cancelled, 2, 'the oldest only');
+  c.one(cancel('written'), 'taskNotFound');
+  c.one(cancel('underway'), 'taskFinished');
+  c.one(forget(1), 'ok');
+  t.equal(c.state.counts.cancelled, 2, 'once');
+  c.one(forget(99), 'ok');
   t.equal(c.state.counts.cancelled, 0);
   t.equal(c.stateOf('alive'), 'pending');
   c.leader.durable();
@@ -436,14 +442,19 @@ t.test('only finished tasks are forgotten; an id can be used again after that', 
     c.one(cancel(id), 'ok');
   }
   c.leader.restart();
-  t.equal(c.state.counts.cancelled, 3);
+  t.equal(c.state.counts.cancelled, 3, 'what comes later is not forgotten already');
   t.equal(c.task('fresh').spec.priority, 9);
-  c.one(forget('fresh', 'written', 'underway'), 'ok');
+  c.one(forget(5), 'ok');
+  c.leader.restart();
+  t.equal(c.state.counts.cancelled, 1, 'one of a pack that is forgotten in part');
+  c.one(cancel('written'), 'taskNotFound');
+  t.equal(c.task('underway').spec.priority, 9);
+  c.one(forget(6), 'ok');
   c.leader.restart();
   t.same(
-    [...c.leader.records.keys()].filter((key) => /^[fo]/.test(key)),
+    [...c.leader.records.keys()].filter((key) => /^f/.test(key)),
     [],
-    'both records are gone',
+    'the records are gone',
   );
 });
 

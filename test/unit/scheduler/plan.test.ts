@@ -77,7 +77,7 @@ t.test('hundreds come back at once, from many nodes, some leave meanwhile: still
   const state = newState();
   let index = 0;
   const apply = (...commands: Command[]) => {
-    applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), () => null);
+    applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), () => undefined);
     checkInvariants(state);
   };
   const ids = Array.from({ length: 400 }, (_, i) => `t${i}`);
@@ -225,7 +225,7 @@ t.test('the plan is that of the plain rule, and every pair of it is accepted', a
         const tasks = picks.map((pick) => kinds[pick % kinds.length] as (typeof kinds)[number]);
         const state = newState();
         let index = 0;
-        const apply = (...commands: Command[]) => applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), () => null);
+        const apply = (...commands: Command[]) => applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), () => undefined);
         const zoneOf = (zone: string): Constraint[] => {
           if (zone === '') return [];
           return zone.startsWith('!')
@@ -343,7 +343,7 @@ t.test('explain lists a hundred nodes, nearest to fitting first, and says how ma
     state,
     { version: 1, atMs: 1, commands: [...nodes, submit('a', { constraints: [{ label: 'zone', operator: 'exists' }] })] },
     revision(1),
-    () => null,
+    () => undefined,
   );
   const said = explain(state, state.tasks.get(taskId('a')) as TaskEntry);
   t.equal(said.nodes.length, 100);
@@ -358,7 +358,7 @@ t.test('200,000 waiting tasks: under 800 bytes each, and a plan looks at their h
   const before = process.memoryUsage().heapUsed;
   const state = newState();
   let index = 0;
-  const apply = (...commands: Command[]) => applyBlock(state, { version: 1, atMs: 1_700_000_000_000 + ++index, commands }, revision(index), () => null);
+  const apply = (...commands: Command[]) => applyBlock(state, { version: 1, atMs: 1_700_000_000_000 + ++index, commands }, revision(index), () => undefined);
   for (let n = 0; n < 200_000; n += 100) {
     apply(
       ...Array.from({ length: 100 }, (_, i) =>

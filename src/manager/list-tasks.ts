@@ -26,13 +26,7 @@ const NO_LIMIT = 0x7fff_ffff;
  *
  * A cursor is `a:<queuedSeq>` (alive ones after it) or `f:<finishedSeq>` (finished ones before it).
  */
-export async function pageOfTasks(
-  storage: Storage,
-  live: () => ClusterState,
-  filter: TaskFilter,
-  limit: number,
-  cursor: string | null,
-): Promise<TaskPage> {
+export async function pageOfTasks(storage: Storage, live: () => ClusterState, filter: TaskFilter, limit: number, cursor: string | null): Promise<TaskPage> {
   const position = parseCursor(cursor);
   const page = new Page(filter, limit);
   const wantsAlive = filter.state === null || !FINISHED.has(filter.state);

@@ -59,7 +59,8 @@ export class Replica {
   picture(): string {
     const text = liveRecords(this.state).map(({ key, value }) => `${key} ${Buffer.from(value as Uint8Array).toString('utf8', 1)}`);
     const ids = new Set<TaskId>([...this.state.finished.unread.values()].flatMap((pack) => pack.ids));
-    for (const [key, value] of this.records) if (key >= FINISHED_RANGE.gte && key < FINISHED_RANGE.lt) for (const task of tasksInPack(value)) ids.add(task.spec.id);
+    for (const [key, value] of this.records)
+      if (key >= FINISHED_RANGE.gte && key < FINISHED_RANGE.lt) for (const task of tasksInPack(value)) ids.add(task.spec.id);
     for (const id of [...ids].sort()) {
       if (this.state.tasks.has(id)) continue;
       const task = findTask(this.state, id, this.finished);

@@ -132,7 +132,8 @@ class Promises {
       const id = taskId(name);
       const task = findTask(replica.state, id, replica.finished);
       const before = this.#done.get(id);
-      if (before !== undefined && before.seq > forgotten) assert.equal(task === null ? null : wordOf(task), before.word, 'a finished task stays as it finished');
+      if (before !== undefined && before.seq > forgotten)
+        assert.equal(task === null ? null : wordOf(task), before.word, 'a finished task stays as it finished');
       if (task !== null && FINISHED.has(task.state)) this.#done.set(id, { word: wordOf(task), seq: task.finishedSeq });
       else this.#done.delete(id);
       if (task !== null) this.#checkTask(task);

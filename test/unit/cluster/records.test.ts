@@ -2,7 +2,17 @@
 import t from 'tap';
 import { applyBlock } from '../../../src/cluster/apply.js';
 import { changesDurable, dirtyCount, takeChanges } from '../../../src/cluster/changes.js';
-import { type CodecError, decodeBlock, decodeMeta, decodeNode, encodeBlock, finishedHeader, finishedKey, packKey, tasksInPack } from '../../../src/cluster/codec.js';
+import {
+  type CodecError,
+  decodeBlock,
+  decodeMeta,
+  decodeNode,
+  encodeBlock,
+  finishedHeader,
+  finishedKey,
+  packKey,
+  tasksInPack,
+} from '../../../src/cluster/codec.js';
 import type { Block, Command } from '../../../src/cluster/command.js';
 import { epoch, nodeId, revision, session, taskId } from '../../../src/cluster/ids.js';
 import { notJson } from '../../../src/cluster/json.js';
@@ -415,7 +425,11 @@ t.test('pages of alive tasks: every one once, in the order of submission', async
   apply({ type: 'assign', pairs: ids.slice(0, 9).map((id, i) => ({ taskId: taskId(id), nodeId: nodeId(i < 5 ? 'n' : 'm') })) });
   const walk = (filter: Parameters<typeof pageOfTasks>[1], limit: number) => {
     const seen: string[] = [];
-    for (let page = pageOfTasks(state, filter, 0, limit); page.length > 0; page = pageOfTasks(state, filter, state.tasks.get(taskId(seen.at(-1) as string))?.queuedSeq as number, limit)) {
+    for (
+      let page = pageOfTasks(state, filter, 0, limit);
+      page.length > 0;
+      page = pageOfTasks(state, filter, state.tasks.get(taskId(seen.at(-1) as string))?.queuedSeq as number, limit)
+    ) {
       t.ok(page.length <= limit);
       seen.push(...page.map((task) => task.spec.id));
       if (seen.length > ids.length) break;

@@ -29,10 +29,10 @@ export function changeMembership(state: State, target: Target): Outcome {
   if (role.transferTo !== NO_SERVER) return refused('transferUnderWay', `leadership is being handed to server ${role.transferTo}: ask there, or here again`);
   const { index, configuration } = newestConfiguration(state);
   if (configuration.outgoing !== null || index > commit) return refused('changeUnderWay', `the change at ${index} is not done yet: ask again`);
-  if (reaches(configuration, target)) return refused('nothingChanges', configuration.next === null ? 'it is so already' : 'it is on its way already');
   const fixed = changesRole(configuration, target);
   if (fixed !== null)
     return refused('roleFixed', `server ${fixed} is ${target.witnesses.includes(fixed) ? 'no witness' : 'a witness'}, for as long as it has this id`);
+  if (reaches(configuration, target)) return refused('nothingChanges', configuration.next === null ? 'it is so already' : 'it is on its way already');
   if (log.last - commit >= options.uncommittedCountMax || role.uncommittedBytes >= options.uncommittedBytesMax) return BUSY;
   const first = firstStep(configuration, target, (server) => {
     const peer = peerOf(role, server);

@@ -76,7 +76,7 @@ const sign = (one: Entry): string => `${one.term}:${one.kind}:${untext(one.data)
 const NOTHING = '';
 /** Do these agree, where one of the two may be a command as a witness holds it? */
 const agree = (a: string, b: string): boolean =>
-  a === b || (a.includes(':omitted:') ? a === b.replace(/:command:[^]*$/, ':omitted:') : b.includes(':omitted:') && agree(b, a));
+  a === b || (a.includes(':omitted:') ? a === b.replace(/:command:.*$/s, ':omitted:') : b.includes(':omitted:') && agree(b, a));
 
 export class Disk {
   hardState: HardState = { term: NO_TERM, vote: sid(0), commit: ix(0) };
@@ -446,7 +446,7 @@ export class Network {
   changed(deadlineTicks = 100): Server {
     for (let at = 0; at <= deadlineTicks; at += 1) {
       const leader = this.leader();
-      if (leader !== null && leader.raft.hasCommitInTerm) {
+      if (leader?.raft.hasCommitInTerm === true) {
         const { configuration, configurationIndex, commit } = leader.raft.status();
         if (configuration.outgoing === null && configuration.next === null && configurationIndex <= commit) return leader;
       }

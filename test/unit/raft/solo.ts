@@ -77,11 +77,15 @@ export class Solo {
   readonly id: number;
   readonly eager: boolean;
 
-  constructor(start: SoloStart = {}) {
-    this.id = start.id ?? 1;
+  constructor(start: SoloStart = {}, init: RaftInit = initOf(start)) {
+    this.id = init.id;
     this.eager = start.eager ?? false;
-    this.raft = new Raft(initOf(start), { ...OPTIONS, ...start.options });
+    this.raft = new Raft(init, { ...OPTIONS, ...start.options });
     this.drain();
+  }
+
+  static from(init: RaftInit, eager = false): Solo {
+    return new Solo({ eager }, init);
   }
 
   /** A leader of its term, whose noop is committed unless `open`. Everything on its disk is done. */

@@ -11,8 +11,8 @@ export interface Family {
   readonly budget: Partial<Budget>;
   /** Less choice, for every run of the tests: exhausted in some ten thousand worlds. */
   readonly short: Partial<Budget>;
-  /** More than can be exhausted here: as far as the time goes. */
-  readonly long: Partial<Budget>;
+  /** One after the other: exhausted in some millions or ten millions of worlds, if there is time for it. */
+  readonly long: readonly Partial<Budget>[];
   readonly symmetric: boolean;
   readonly promptDisk: boolean;
   readonly options?: Partial<RaftOptions>;
@@ -95,7 +95,7 @@ export const FAMILIES: readonly Family[] = [
     what: 'three new servers; who votes, leads and crashes when; disks take their time',
     budget: { elections: 2, crashes: 1 },
     short: { elections: 2 },
-    long: { elections: 3, silences: 1, crashes: 1, duplicates: 1 },
+    long: [{ elections: 2, silences: 1, crashes: 1 }, { elections: 3 }, { elections: 2, crashes: 2, duplicates: 1 }],
     symmetric: true,
     promptDisk: false,
     start: () => {},
@@ -106,7 +106,11 @@ export const FAMILIES: readonly Family[] = [
     what: 'server 1 leads, the others have not heard it for an election timeout; entries, crashes and another election; disks take their time',
     budget: { elections: 1, proposals: 1, crashes: 1 },
     short: { elections: 1, proposals: 1 },
-    long: { elections: 1, proposals: 2, heartbeats: 1, crashes: 1 },
+    long: [
+      { elections: 1, proposals: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
+      { elections: 2, proposals: 1, crashes: 1 },
+      { elections: 1, proposals: 2, heartbeats: 1, crashes: 1 },
+    ],
     symmetric: true,
     promptDisk: false,
     start: (stage) => {
@@ -121,7 +125,10 @@ export const FAMILIES: readonly Family[] = [
     what: 'server 1 led term 1 alone with an entry nobody else has, server 2 leads term 2 and has not reached it; what is cut, repaired and committed',
     budget: { elections: 1, silences: 1, proposals: 1, crashes: 1 },
     short: { proposals: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
-    long: { elections: 1, silences: 1, proposals: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
+    long: [
+      { elections: 1, silences: 1, proposals: 1, heartbeats: 1, crashes: 1 },
+      { elections: 1, proposals: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
+    ],
     symmetric: true,
     promptDisk: true,
     start: (stage) => {
@@ -138,7 +145,10 @@ export const FAMILIES: readonly Family[] = [
     what: 'server 1 leads, the others have not heard it for an election timeout; reads on leader and followers while another takes over and writes',
     budget: { elections: 1, reads: 1, crashes: 1 },
     short: { elections: 1, reads: 1 },
-    long: { elections: 1, silences: 1, proposals: 1, reads: 2, crashes: 1 },
+    long: [
+      { elections: 1, reads: 2, crashes: 1 },
+      { elections: 1, silences: 1, proposals: 1, reads: 1, crashes: 1 },
+    ],
     symmetric: false,
     promptDisk: true,
     start: (stage) => {
@@ -153,7 +163,10 @@ export const FAMILIES: readonly Family[] = [
     what: 'server 1 leads and has compacted what server 3 never got; states under way, broken off, repeated, with crashes and another leader',
     budget: { elections: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
     short: { elections: 1, heartbeats: 1, crashes: 1 },
-    long: { elections: 1, silences: 1, proposals: 1, heartbeats: 1, compactions: 1, crashes: 1 },
+    long: [
+      { elections: 1, proposals: 1, heartbeats: 1, crashes: 1 },
+      { elections: 1, silences: 1, heartbeats: 1, compactions: 1, crashes: 1 },
+    ],
     symmetric: true,
     promptDisk: false,
     start: (stage) => {
@@ -166,9 +179,9 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'tight',
     what: 'one append at a time, one entry in it, one handed out, no tail in memory: server 3 is three entries behind, and is given them by fetch',
-    budget: { elections: 1, proposals: 1, heartbeats: 1, crashes: 1 },
+    budget: { elections: 1, heartbeats: 1, crashes: 1 },
     short: { elections: 1, heartbeats: 1 },
-    long: { elections: 1, silences: 1, proposals: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
+    long: [{ elections: 1, proposals: 1, heartbeats: 1, crashes: 1 }],
     symmetric: true,
     promptDisk: false,
     options: { inflightCountMax: 1, appendBytesMax: 1, applyBytesMax: 1, tailBytesMax: 1 },
@@ -182,9 +195,12 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'transfer',
     what: 'server 1 leads and is told to hand over, to one or the other; the word is lost, late or doubled, servers crash, somebody else campaigns',
-    budget: { transfers: 1, proposals: 1, elections: 1, crashes: 1 },
+    budget: { transfers: 1, elections: 1, crashes: 1 },
     short: { transfers: 1, elections: 1 },
-    long: { transfers: 1, proposals: 1, elections: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
+    long: [
+      { transfers: 1, proposals: 1, elections: 1, crashes: 1 },
+      { transfers: 1, elections: 1, heartbeats: 1, crashes: 1 },
+    ],
     symmetric: true,
     promptDisk: false,
     start: (stage) => {
@@ -195,9 +211,12 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'grow',
     what: 'server 1 leads server 2, which has not heard it for an election timeout; a third is added, as a learner first, while somebody crashes or campaigns',
-    budget: { changes: 1, heartbeats: 1, elections: 1, crashes: 1 },
+    budget: { changes: 1, heartbeats: 1, crashes: 1 },
     short: { changes: 1, heartbeats: 1 },
-    long: { changes: 1, proposals: 1, heartbeats: 2, elections: 1, crashes: 1 },
+    long: [
+      { changes: 1, heartbeats: 1, elections: 1, crashes: 1 },
+      { changes: 1, proposals: 1, heartbeats: 1, elections: 1, crashes: 1 },
+    ],
     symmetric: false,
     promptDisk: true,
     voters: [1, 2],
@@ -211,9 +230,12 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'replace',
     what: 'server 1 leads server 2, which has not heard it for an election timeout; server 3 takes the place of one of them',
-    budget: { changes: 1, heartbeats: 1, elections: 1, crashes: 1 },
+    budget: { changes: 1, heartbeats: 1, crashes: 1 },
     short: { changes: 1, heartbeats: 1, elections: 1 },
-    long: { changes: 1, proposals: 1, heartbeats: 2, elections: 1, crashes: 1 },
+    long: [
+      { changes: 1, heartbeats: 1, elections: 1, crashes: 1 },
+      { changes: 1, proposals: 1, heartbeats: 1, elections: 1, crashes: 1 },
+    ],
     symmetric: false,
     promptDisk: true,
     voters: [1, 2],
@@ -232,7 +254,10 @@ export const FAMILIES: readonly Family[] = [
     what: 'server 1 leads two others; it, or another, or both others are removed, while somebody crashes or campaigns',
     budget: { changes: 1, elections: 1, crashes: 1 },
     short: { changes: 1, elections: 1 },
-    long: { changes: 2, proposals: 1, elections: 1, crashes: 1 },
+    long: [
+      { changes: 2, elections: 1, crashes: 1 },
+      { changes: 1, proposals: 1, elections: 2, crashes: 1 },
+    ],
     symmetric: false,
     promptDisk: true,
     targets: [[1, 2], [2, 3], [1]],
@@ -251,9 +276,12 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'move',
     what: 'server 1 is alone; leadership and data move to servers 2 and 3, which nobody knew before',
-    budget: { changes: 1, heartbeats: 2, elections: 2, crashes: 1 },
+    budget: { changes: 1, heartbeats: 1, elections: 1, crashes: 1 },
     short: { changes: 1, heartbeats: 1, elections: 1 },
-    long: { changes: 1, proposals: 1, heartbeats: 2, elections: 2, crashes: 1 },
+    long: [
+      { changes: 1, heartbeats: 2, elections: 1, crashes: 1 },
+      { changes: 1, proposals: 1, heartbeats: 1, elections: 2, crashes: 1 },
+    ],
     symmetric: false,
     promptDisk: true,
     voters: [1],

@@ -8,7 +8,7 @@ import { packageRoot } from '../package-root.js';
 import { BUGS } from './bugs.js';
 import { explore, type Progress, type Result } from './explore.js';
 import { begin, FAMILIES, type Family } from './families.js';
-import type { Budget } from './ledger.js';
+import { type Budget, CHOICES } from './ledger.js';
 import { MEMBERSHIP_BUGS, plant } from './planted.js';
 import { story } from './words.js';
 import type { Model } from './world.js';
@@ -72,33 +72,45 @@ const commit = git('rev-parse', 'HEAD');
 const uncommitted = git('status', '--porcelain', '--', 'raft', 'test/model') !== '';
 const count = (value: number): string => Math.round(value).toLocaleString('en');
 
+interface Run {
+  readonly family: Family;
+  readonly budget: Partial<Budget>;
+}
+const runs: Run[] = families.flatMap((family) => {
+  if (values.budget !== undefined) return { family, budget: JSON.parse(values.budget) as Partial<Budget> };
+  if (values.long) return family.long.map((budget) => ({ family, budget }));
+  return { family, budget: values.short ? family.short : family.budget };
+});
 let statesLeft = statesMax;
-let total = 0;
 let broken = false;
-families.forEach((family, at) => {
-  process.stdout.write(`\n${family.name}: ${family.what}\n`);
-  const share = families.length - at;
+runs.forEach((run, at) => {
+  process.stdout.write(`\n${run.family.name}: ${run.family.what}\n  ${budgetWords(run.budget)}\n`);
+  const share = runs.length - at;
   const mayEndMs = performance.now() + (untilMs - performance.now()) / share;
-  const report = check(family, Math.max(1, Math.ceil(statesLeft / share)), mayEndMs);
+  const report = check(run, Math.max(1, Math.ceil(statesLeft / share)), mayEndMs);
   statesLeft -= report.states;
-  total += report.states;
   if (report.found !== null || (report.never.length > 0 && report.exhausted)) broken = true;
   if (values.write) write(report);
 });
-process.stdout.write(`\n${count(total)} states in ${count(performance.now() / 1000)} s\nnot covered:\n${NOT_COVERED.map((line) => `  ${line}\n`).join('')}`);
+process.stdout.write(
+  `\n${count(statesMax - statesLeft)} states in ${count(performance.now() / 1000)} s\nnot covered:\n${NOT_COVERED.map((line) => `  ${line}\n`).join('')}`,
+);
 process.exitCode = broken ? 1 : 0;
+
+function budgetWords(budget: Partial<Budget>): string {
+  return CHOICES.flatMap((choice) => (budget[choice] === undefined ? [] : `${budget[choice]} ${choice}`)).join(', ');
+}
 
 interface Report {
   readonly family: string;
+  readonly budget: Partial<Budget>;
   readonly states: number;
   readonly exhausted: boolean;
   readonly never: readonly string[];
   readonly found: string | null;
 }
 
-function check(family: Family, states: number, mayEndMs: number): Report {
-  const budget: Partial<Budget> =
-    values.budget !== undefined ? JSON.parse(values.budget) : values.short ? family.short : values.long ? family.long : family.budget;
+function check({ family, budget }: Run, states: number, mayEndMs: number): Report {
   const startedMs = performance.now();
   const { model, first } = begin(family, budget, bug);
   let rss = 0;
@@ -157,19 +169,24 @@ function collision(model: Model, states: number): number {
   return (states * states * (model.workshop.permutations.length === 6 ? 36 / 11 : 1)) / 2 ** 65;
 }
 
-/** In place of what an earlier run of the same commit says of this family; what other commits said is dropped. */
+/** In place of what an earlier run of the same commit says of this family and budget; what other commits said is dropped. */
 function write(report: Report): void {
   const folder = join(packageRoot(), 'bench', 'results');
   const path = join(folder, 'model.json');
   const before = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as { commit?: string; families: Report[] }) : { families: [] };
-  const kept = before.commit === commit ? before.families.filter((one) => one.family !== report.family) : [];
-  const order = (one: Report): number => FAMILIES.findIndex((family) => family.name === one.family);
+  const kept = before.commit === commit ? before.families.filter((one) => nameOf(one) !== nameOf(report)) : [];
+  const names = FAMILIES.flatMap(({ name, short, budget, long }) => [short, budget, ...long].map((one) => `${name}: ${budgetWords(one)}`));
+  const order = (one: Report): number => names.indexOf(nameOf(one));
   const families = [...kept, report].sort((a, b) => order(a) - order(b));
   const machine = { cores: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', node: process.version };
   const states = families.reduce((sum, one) => sum + one.states, 0);
   const whole = { name: 'model', at: new Date().toISOString(), commit, uncommitted, machine, states, families, notCovered: NOT_COVERED };
   mkdirSync(folder, { recursive: true });
   writeFileSync(path, `${JSON.stringify(whole, null, 2)}\n`);
+}
+
+function nameOf(report: Report): string {
+  return `${report.family}: ${budgetWords(report.budget)}`;
 }
 
 function git(...args: string[]): string {

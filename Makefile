@@ -9,8 +9,11 @@ SEEDS ?= 1..300
 PROFILE ?=
 CYCLES ?= 300
 KILLS ?= 20
+SECONDS_OF_CHAOS ?= 60
+CHAOS_SEED ?=
+HISTORY ?=
 
-.PHONY: help setup build demo test verify fix sim model mutants kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply clean
+.PHONY: help setup build demo test verify fix sim model mutants chaos kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +53,9 @@ model: build ## explore the production Raft core breadth-first, every order of m
 
 mutants: build ## put known bugs back one at a time; each must be killed by a checker it names
 	node dist/test/mutants/main.js --write
+
+chaos: build ## kill and freeze real managers under clients for SECONDS_OF_CHAOS=60 seconds, and judge what the clients were told
+	node dist/test/chaos/history.js --seconds $(SECONDS_OF_CHAOS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) $(if $(HISTORY),--history $(HISTORY))
 
 kill-storage: build ## kill a writing process CYCLES=300 times and reopen its storage each time
 	CYCLES=$(CYCLES) node dist/test/chaos/storage-kill.js

@@ -45,10 +45,8 @@ export async function campaign(mutants: readonly Mutant[], options: CampaignOpti
   const control = options.control ? await controlRun(slots, distinct(mutants.flatMap((mutant) => mutant.checkers)), options) : [];
   const results = await inSlots(slots, mutants, async (slot, mutant, done) => {
     const result = await judge(slot, mutant, options.every);
-    const by =
-      result.killedBy === null
-        ? `SURVIVED ${result.asked.map((one) => `[${one.checker}: ${one.kind} ${one.text}]`).join(' ')}`
-        : `killed by ${result.killedBy}`;
+    const said = result.asked.map((one) => `[${one.checker}: ${one.kind}${one.text === '' ? '' : `, ${one.text}`}]`).join(' ');
+    const by = result.killedBy === null ? `SURVIVED ${said}` : `killed by ${result.killedBy}${options.every ? ` ${said}` : ''}`;
     options.tell(`${done}/${mutants.length} ${mutant.id}: ${by}, ${(result.ms / 1000).toFixed(1)} s`);
     return result;
   });

@@ -40,8 +40,8 @@ const elections: readonly Mutant[] = [
     edits: [
       {
         file: 'raft/lane.ts',
-        find: 'hardState = { term: state.term, vote: state.vote, commit: state.commit };',
-        replace: 'hardState = { term: state.term, vote: lane.voteTerm === state.term ? state.vote : 0, commit: state.commit };',
+        find: 'const { term, vote, commit, repair } = state;',
+        replace: 'const { term, commit, repair } = state;\n    const vote = lane.voteTerm === term ? state.vote : 0;',
       },
       {
         file: 'raft/lane.ts',
@@ -348,8 +348,8 @@ const log: readonly Mutant[] = [
     'length-beyond-commit-not-seen',
     'A6: a heartbeat that names more than the log holds is answered as if all were well',
     'raft/follower.ts',
-    'if (message.commit > state.log.last)\n',
-    'if (message.commit < 0)\n',
+    'if (message.commit > state.log.last) {',
+    'if (message.commit < 0) {',
     unit('A6 a log that is shorter'),
   ),
 ];

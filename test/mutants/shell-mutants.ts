@@ -164,11 +164,21 @@ const manager: readonly Mutant[] = [
     sim('partitions', 10, 'linearizable reads'),
   ),
   mutant(
+    'leader-reads-alone',
+    'a manager that believes to lead answers reads from what it has, without asking the others',
+    'src/manager/replica.ts',
+    '    const granted = this.reads.add(this.clock.nowMs());\n',
+    '    if (this.core.isLeader) return Promise.resolve();\n    const granted = this.reads.add(this.clock.nowMs());\n',
+    unit('a leader that was away asks before it answers'),
+    sim('pauses', 20, 'linearizable reads'),
+    unit('leaders are killed and put to sleep'),
+  ),
+  mutant(
     'queued-after-leadership',
     'what waited before the log when the leadership went is told nothing',
     'src/manager/replica.ts',
-    'if (!raft.isLeader && this.proposals.queued > 0) this.proposals.refuseQueued(this.noLeader());',
-    'if (!raft.isLeader && this.proposals.queued < 0) this.proposals.refuseQueued(this.noLeader());',
+    'if (raft.isLeader || this.proposals.queued === 0) return;',
+    'if (this.proposals.queued >= 0) return;',
     unit('what waits before the log is refused as soon as the leadership is gone'),
   ),
   mutant(

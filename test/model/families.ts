@@ -1,4 +1,4 @@
-import type { Configuration, RaftOptions, ServerId } from '../../raft/index.js';
+import type { Configuration, Message, RaftOptions, ServerId } from '../../raft/index.js';
 import type { Budget, Choice } from './ledger.js';
 import type { Shell } from './server.js';
 import { type Action, Model } from './world.js';
@@ -60,14 +60,15 @@ export class Stage {
     this.row = model.first(PLENTY);
   }
 
-  /** Does it, and delivers and writes until nothing is left to do. `without`: a server that gets nothing meanwhile. */
-  play(type: Choice, server: number, without = 0): void {
+  /** Does it, and delivers and writes until nothing is left to do. `without`: a server that gets and sends nothing meanwhile, or the messages that are lost. */
+  play(type: Choice, server: number, without: number | ((message: Message) => boolean) = 0): void {
     this.#take((action) => action.type === type && action.server === server);
     for (let steps = 0; steps < 1000; steps += 1) {
       if (this.#take((action) => action.type === 'persist')) continue;
       const [parcel] = this.model.look(this.row).wire;
       if (parcel === undefined) return;
-      const lost = parcel.message.to === without || parcel.message.from === without;
+      const { message } = parcel;
+      const lost = typeof without === 'number' ? message.to === without || message.from === without : without(message);
       if (!lost && this.#take((action) => action.type === 'deliver' && action.parcel === parcel)) continue;
       const { bare } = this.model;
       this.row = Int32Array.from([...this.row.subarray(0, bare), ...this.row.subarray(bare + 1)]);
@@ -191,6 +192,28 @@ export const FAMILIES: readonly Family[] = [
       stage.play('proposals', 1, 3);
     },
     sometimes: ['entries were fetched', 'two leaders of different terms at once'],
+  },
+  {
+    name: 'figure-8',
+    what: 'paper figure 8 with three servers: 1 has an entry of term 1 alone, 3 leads term 2 alone with one of its own; one entry in an append; who leads next, and what is committed',
+    budget: { elections: 2, silences: 1 },
+    short: { elections: 2 },
+    long: [
+      { elections: 2, silences: 1, proposals: 1 },
+      { elections: 2, silences: 1, proposals: 1, crashes: 1 },
+    ],
+    symmetric: true,
+    promptDisk: true,
+    options: { inflightCountMax: 1, appendBytesMax: 1 },
+    start: (stage) => {
+      stage.play('elections', 1);
+      stage.play('proposals', 1, () => true);
+      stage.play('silences', 1);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
+      stage.play('elections', 3, ({ type }) => type === 'appendRequest');
+    },
+    sometimes: ['an entry of an older term was committed by a newer one', 'a log was cut and written anew'],
   },
   {
     name: 'transfer',

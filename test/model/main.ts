@@ -9,7 +9,7 @@ import { BUGS } from './bugs.js';
 import { explore, type Progress, type Result } from './explore.js';
 import { begin, FAMILIES, type Family } from './families.js';
 import { type Budget, CHOICES } from './ledger.js';
-import { MEMBERSHIP_BUGS, plant } from './planted.js';
+import { INSIDE, plant } from './planted.js';
 import { story } from './words.js';
 import type { Model } from './world.js';
 
@@ -49,12 +49,12 @@ if (values.help) {
 }
 const statesMax = number('states');
 const untilMs = number('minutes') * 60_000;
-const inside = values.bug === undefined ? undefined : MEMBERSHIP_BUGS[values.bug];
+const inside = values.bug === undefined ? undefined : INSIDE[values.bug];
 const bug = inside !== undefined ? await plant(values.bug as string, inside) : BUGS.find((one) => one.name === values.bug);
 const wanted = values.family?.split(',');
 const families = FAMILIES.filter((family) => wanted === undefined || wanted.includes(family.name));
 if (wanted !== undefined && families.length < wanted.length) fail(`--family is some of: ${FAMILIES.map((family) => family.name).join(', ')}`);
-if (values.bug !== undefined && bug === undefined) fail(`--bug is one of: ${[...BUGS.map((one) => one.name), ...Object.keys(MEMBERSHIP_BUGS)].join(', ')}`);
+if (values.bug !== undefined && bug === undefined) fail(`--bug is one of: ${[...BUGS.map((one) => one.name), ...Object.keys(INSIDE)].join(', ')}`);
 
 function number(name: 'states' | 'minutes'): number {
   const value = Number(values[name]);

@@ -2,7 +2,7 @@ import t from 'tap';
 import { BUGS } from './bugs.js';
 import { explore, type Result } from './explore.js';
 import { begin, FAMILIES, type Family } from './families.js';
-import { MEMBERSHIP_BUGS, plant } from './planted.js';
+import { INSIDE, plant } from './planted.js';
 import type { Shell } from './server.js';
 import type { Budget } from './ledger.js';
 import { story } from './words.js';
@@ -58,8 +58,16 @@ t.test('a planted bug is found, named, and told as a story', (t) => {
   t.end();
 });
 
-t.test('a bug planted in membership is found and named', async (t) => {
+t.test('a bug planted inside the core is found and named', async (t) => {
   const planted: readonly [string, string, Partial<Budget>, string][] = [
+    ['no-consistency-check', 'figure-8', { elections: 2 }, 'log matching'],
+    ['commits-old-terms', 'figure-8', { elections: 2, silences: 1 }, 'leader completeness'],
+    ['leader-cuts', 'replication', { proposals: 2 }, 'leader append-only'],
+    ['votes-twice', 'election', { elections: 2 }, 'one vote in a term'],
+    ['votes-early', 'election', { elections: 2, crashes: 1 }, 'election safety'],
+    ['votes-for-older-logs', 'replication', { elections: 1, proposals: 1 }, 'leader completeness'],
+    ['reads-too-soon', 'reads', { elections: 1, proposals: 1, reads: 1 }, 'no read older than an acknowledged write'],
+    ['reads-without-round', 'reads', { elections: 1, reads: 1 }, 'no read older than an acknowledged write'],
     ['one-majority', 'shrink', { changes: 1, elections: 1 }, 'leader completeness'],
     ['one-majority', 'grow', { changes: 1, heartbeats: 1 }, 'commit is durable on a quorum'],
     ['late-configuration', 'grow', { changes: 1 }, 'a configuration is in effect from when it is appended until it is cut'],
@@ -68,8 +76,9 @@ t.test('a bug planted in membership is found and named', async (t) => {
     ['early-change', 'shrink', { changes: 1, elections: 1 }, 'no change before a commit in the own term'],
     ['no-joint', 'shrink', { changes: 1, elections: 1 }, 'leader completeness'],
   ];
+  t.same([...new Set(planted.map(([name]) => name))].sort(), Object.keys(INSIDE).sort(), 'each is tried');
   for (const [name, where, budget, rule] of planted) {
-    const { result } = run(family(where), budget, await plant(name, MEMBERSHIP_BUGS[name] ?? []));
+    const { result } = run(family(where), budget, await plant(name, INSIDE[name] ?? []));
     t.equal(result.found?.rule, rule, `${name} in ${where}: after ${result.states} states, ${Math.round(result.cpuMs)} ms of CPU`);
   }
 });

@@ -31,7 +31,47 @@ export async function plant(name: string, edits: readonly Edit[]): Promise<Shell
   }
 }
 
-export const MEMBERSHIP_BUGS: Readonly<Record<string, readonly Edit[]>> = {
+export const INSIDE: Readonly<Record<string, readonly Edit[]>> = {
+  // Paper figure 2, AppendEntries, rule 2: the entry before is not looked at.
+  'no-consistency-check': [{ file: 'follower.js', find: 'else if (log.termAt(prevIndex) !== prevTerm)', replace: 'else if (log.termAt(prevIndex) === null)' }],
+  // Paper section 5.4.2 and figure 8: an entry of an older term is committed by counting.
+  'commits-old-terms': [{ file: 'commit.js', find: 'if (reached <= state.commit || reached < leader.first)', replace: 'if (reached <= state.commit)' }],
+  // Paper section 5.3: a leader that cuts what it has proposed.
+  'leader-cuts': [
+    {
+      file: 'leader.js',
+      find: "import { appendOwn, noteProposed } from './append.js';",
+      replace: "import { appendOwn, noteProposed } from './append.js';\nimport { writeTruncation } from './lane.js';",
+    },
+    {
+      file: 'leader.js',
+      find: 'const first = plus(log.last, 1);',
+      replace: 'if (log.last > state.commit) { const cut = log.last; log.truncate(cut); writeTruncation(state.lane, cut); } const first = plus(log.last, 1);',
+    },
+  ],
+  // Paper section 5.2: a second vote in the same term.
+  'votes-twice': [
+    { file: 'vote.js', find: 'const free = state.vote === NO_SERVER || state.vote === message.from;', replace: 'const free = true;' },
+    {
+      file: 'roles.js',
+      find: "invariant(state.vote === NO_SERVER || state.vote === candidate, 'one vote in a term: voted, asked', state.vote, candidate);",
+      replace: '',
+    },
+  ],
+  // Paper section 5.4.1: a vote for a candidate whose log is older.
+  'votes-for-older-logs': [{ file: 'vote.js', find: 'if (!free || !isUpToDate(state, message.lastIndex, message.lastTerm))', replace: 'if (!free)' }],
+  // Trap A44: a read before the first commit of the leader's term.
+  'reads-too-soon': [{ file: 'reads.js', find: 'if (state.commit < leader.first)\n        return;', replace: '' }],
+  // Thesis 6.4: a read without a round of heartbeats.
+  'reads-without-round': [{ file: 'reads.js', find: 'reads[done].round <= reached', replace: 'true' }],
+  // A1: a vote leaves before it is durable.
+  'votes-early': [
+    {
+      file: 'lane.js',
+      find: 'if (hardStateDurable(state.lane))\n        state.outbox.push(message);',
+      replace: 'if (true)\n        state.outbox.push(message);',
+    },
+  ],
   // Trap A38: while joint, the new majority alone decides.
   'one-majority': [
     { file: 'membership.js', find: 'if (configuration.outgoing === null)\n        return incoming;', replace: 'return incoming;' },

@@ -124,6 +124,11 @@ export class Raft {
     return role.name === 'leader' && commit >= role.first;
   }
 
+  /** Its disk has lost what it may have acknowledged, and the others have not given all of it back yet (repair.ts). */
+  get isRepairing(): boolean {
+    return this.#state.repair !== null;
+  }
+
   /** Trap A52. */
   #enter(): void {
     if (this.#entered)

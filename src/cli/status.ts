@@ -110,6 +110,8 @@ function statusText(best: ClusterView, seen: readonly Seen[]): string {
       rows,
     ),
   ];
-  if (best.notices.length > 0) parts.push(best.notices.map((notice) => `${paint(process.stdout, 'yellow', 'notice')}  ${notice}`).join('\n'));
+  // What ails a manager only it can say.
+  const notices = new Set([...best.notices, ...seen.flatMap(({ view }) => (view?.role === 'repairing' ? view.notices : []))]);
+  if (notices.size > 0) parts.push([...notices].map((notice) => `${paint(process.stdout, 'yellow', 'notice')}  ${notice}`).join('\n'));
   return parts.join('\n\n');
 }

@@ -17,6 +17,7 @@ import { measureJson } from './json-size.js';
 import type { Leadership } from './leadership.js';
 import { pageOfTasks, taskFilter } from './list-tasks.js';
 import { stoppingError } from './refusals.js';
+import type { Status } from '../../raft/raft-types.js';
 import type { Replica } from './replica.js';
 import { DEPTH_MAX, submitMany, submitOne } from './submit.js';
 import { TaskIds } from './task-ids.js';
@@ -48,7 +49,9 @@ export function createHandlers(options: HandlersOptions): Handlers {
     (input: CallInput<Name>, context: CallContext): Promise<AnswerOf<Name>> =>
       replica.isLeader || replica.isStopping ? local(input, context) : forward(options, name, input, context);
 
-  const fresh = (consistency: 'linearizable' | 'stale' | undefined): Promise<void> | undefined => (consistency === 'stale' ? undefined : replica.read());
+  const fresh = (consistency: 'linearizable' | 'stale' | undefined): Promise<void> | undefined =>
+    // An old answer is one thing; a disk that has lost half the state must not say that there is no such task.
+    consistency === 'stale' && replica.repair === null ? undefined : replica.read();
 
   /** The leadership, or why not: a new leader has it a round trip after its election. */
   const leadership = (): Leadership => {
@@ -276,6 +279,9 @@ function reportPieces(items: readonly ReportItem[], valueBytesMax: number): { it
   return pieces;
 }
 
+/** 'repairing': a follower that does not count in elections. */
+const roleOf = (replica: Replica, status: Status): string => (replica.repair === null ? status.role : 'repairing');
+
 function clusterView({ replica, config, version }: HandlersOptions): ClusterView {
   const status = replica.status();
   const { state } = replica;
@@ -284,18 +290,23 @@ function clusterView({ replica, config, version }: HandlersOptions): ClusterView
   const managers = config.members.map((member) => {
     const progress = status.progress.find(({ server }) => server === member.serverId);
     const self = member.serverId === config.serverId;
-    const role = self ? status.role : status.leader === 0 ? 'unknown' : member.serverId === status.leader ? 'leader' : 'follower';
+    const role = self ? roleOf(replica, status) : status.leader === 0 ? 'unknown' : member.serverId === status.leader ? 'leader' : 'follower';
     return { serverId: member.serverId, address: member.api, role, match: progress?.match ?? null, active: progress?.recentlyActive ?? (self ? true : null) };
   });
   const notices = replica.leadership === null ? [] : replica.leadership.notices();
   if (status.leader === 0)
     notices.push('This manager knows no leader: an election takes about a second; if it does not end, a majority of the managers is not reachable.');
+  const { repair } = replica;
+  if (repair !== null)
+    notices.push(
+      `Manager ${config.serverId} gives no vote until the others have given back its log up to ${repair.until}; it stands at ${status.commit}. ${repair.damage}`,
+    );
   for (const { server, recentlyActive } of status.progress) if (!recentlyActive) notices.push(`Manager ${server} does not answer the leader.`);
   if (state.counts.pending > 0 && nodes.ready === 0) notices.push(`${state.counts.pending} tasks are pending, and no node is ready: start a worker.`);
   return {
     clusterId: config.clusterId,
     serverId: config.serverId,
-    role: status.role,
+    role: roleOf(replica, status),
     term: status.term,
     leader: status.leader === 0 ? null : status.leader,
     commit: status.commit,

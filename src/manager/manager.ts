@@ -183,6 +183,9 @@ function healthOf(replica: Replica, fatal: () => Error | null): Health {
     },
     ready: () => {
       if (replica.isStopping) return 'this manager is shutting down';
+      const { repair } = replica;
+      if (repair !== null)
+        return `its data directory was damaged (${repair.damage.slice(0, 200)}); it votes again and is ready once the others have given back the log up to ${repair.until}`;
       if (replica.leaderId === 0) return 'no leader is known: fewer than a majority of the managers can reach each other, or an election is under way';
       const { commit } = replica.status();
       const { appliedIndex } = replica.stats;

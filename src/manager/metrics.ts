@@ -134,6 +134,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
   gauge('raft_last_index', 'The last index of the log', () => replica.status().lastIndex);
   gauge('raft_durable_index', 'The last index of the log that is on disk here', () => replica.status().durableIndex);
   gauge('raft_applied_index', 'The last index applied to the state', () => replica.stats.appliedIndex);
+  gauge('raft_repairing', '1 while this manager gives no vote, because its disk has lost what it may have acknowledged', () =>
+    replica.repair === null ? 0 : 1,
+  );
   counter('raft_leaderships_total', 'Times this manager became leader', () => replica.stats.leaderships);
   counter('raft_transfers_total', 'Times this manager handed leadership over, or tried to', () => [
     [{ outcome: 'done' }, replica.stats.transfersDone],

@@ -1,7 +1,7 @@
 import type { Effects } from '../../raft/effects.js';
 import type { Entry, SnapshotMeta } from '../../raft/entry.js';
 import type { Event, Outcome as RaftOutcome } from '../../raft/event.js';
-import { NO_SERVER, type ServerId, type WriteSeq } from '../../raft/ids.js';
+import { type LogIndex, NO_SERVER, type ServerId, type WriteSeq } from '../../raft/ids.js';
 import type { InstallSnapshot } from '../../raft/message.js';
 import { DEFAULT_OPTIONS, newEffects, Raft, type RaftOptions, type Status } from '../../raft/index.js';
 import type { Storage } from '../../storage/storage.js';
@@ -44,6 +44,7 @@ export interface ReplicaOptions {
 const TURN_MS_MAX = 20;
 /** From here on a gap between ticks counts against nobody's lease. */
 const STALL_MS = 500;
+const REPAIR_BEGINS = 'the data directory has lost what this manager may have acknowledged: it gives no vote until the others have given it back';
 const STOP_WAIT_MS = 1000;
 
 /**
@@ -76,6 +77,7 @@ export class Replica {
   private leading: Leadership | null = null;
   private phase: 'new' | 'running' | 'stopping' | 'stopped' | 'failed' = 'new';
   private turnScheduled = false;
+  private repairing = false;
   private inTurn = false;
 
   private stopped: Promise<void> | null = null;
@@ -135,6 +137,14 @@ export class Replica {
     await this.machine.restore();
     this.raft = new Raft(raftInit(recovered, this.random), this.raftOptions);
     this.phase = 'running';
+    this.repairing = this.raft.isRepairing;
+    if (recovered.damage !== null) {
+      this.logger.log('error', this.repairing ? REPAIR_BEGINS : 'the data directory is damaged; what was hit is in the state already, and was dropped', {
+        damage: recovered.damage,
+        lastIndex: recovered.lastIndex,
+        repairUntil: this.raft.status().repairUntil,
+      });
+    }
     await this.transport.start({
       message: (message) => {
         // Who stops takes nothing over.
@@ -169,6 +179,12 @@ export class Replica {
   /** What only a leader has; null while this replica does not lead, or does not know yet everything that was committed before it. */
   get leadership(): Leadership | null {
     return this.leading;
+  }
+
+  /** The disk has lost something, and the others have not given it back yet: up to where, and what was found. Null: whole. */
+  get repair(): { readonly until: LogIndex; readonly damage: string } | null {
+    if (this.raft?.isRepairing !== true) return null;
+    return { until: this.raft.status().repairUntil, damage: this.storage.recovered.damage ?? 'the leader knows more to be here than there is' };
   }
 
   get isLeader(): boolean {
@@ -391,6 +407,15 @@ export class Replica {
 
   private checkRole(raft: Raft): void {
     const { leading } = this;
+    if (raft.isRepairing !== this.repairing) {
+      this.repairing = raft.isRepairing;
+      if (this.repairing)
+        this.logger.log('error', 'the leader knows more to be on this disk than there is: an old copy was put back?', { lastIndex: raft.lastIndex });
+      this.logger.log(
+        this.repairing ? 'error' : 'info',
+        this.repairing ? REPAIR_BEGINS : 'the others have given back what the disk had lost: this manager votes again',
+      );
+    }
     if (leading !== null && (!raft.isLeader || raft.term !== leading.term)) {
       this.leading = null;
       this.counters.leadershipsLost += 1;

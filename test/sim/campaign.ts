@@ -56,6 +56,8 @@ export const SOMETIMES: readonly { readonly what: string; readonly counter: stri
   { what: 'a manager stopped cleanly', counter: 'cleanStops' },
   { what: 'a manager was paused', counter: 'pauses' },
   { what: 'a manager stopped itself after a failed write', counter: 'fatals' },
+  { what: 'a disk was damaged', counter: 'damages' },
+  { what: 'a damaged disk was given back what it had lost', counter: 'repairs' },
   { what: 'a snapshot was sent', counter: 'snapshotsSent' },
   { what: 'a snapshot was installed', counter: 'snapshotsInstalled' },
   { what: 'a state was compared with the log', counter: 'stateDigests' },

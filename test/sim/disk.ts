@@ -2,6 +2,7 @@ import type { Clock } from '../../src/clock.js';
 import { fraction, type Random } from '../../src/random.js';
 import type { Device, DeviceBatch, DeviceRecord, Picture, Range } from '../../storage/device.js';
 import { openStorage } from '../../storage/engine.js';
+import { headFits, headHash, newestPosition, unsealHead } from '../../storage/head.js';
 import type { EngineOptions } from '../../storage/recover.js';
 import { type Storage, StorageError } from '../../storage/storage.js';
 
@@ -101,6 +102,27 @@ export class SimDisk {
     } finally {
       this.#device = device;
     }
+  }
+
+  /**
+   * An old copy of the database in its place, or one of its records damaged; by the seed. What it was, or null where the old copy is one that an honest crash
+   * could have left. Only while nobody has it open.
+   */
+  damage(copy: unknown): string | null {
+    if (this.#device?.alive === true) throw new Error('sim disk: damage a closed disk');
+    const { random } = this.#options;
+    if (copy !== null && fraction(random) < 0.3) {
+      const now = this.copy();
+      this.restore(copy, 'database');
+      const sealed = this.#image.records.get('h');
+      const newest = newestPosition(this.#image.slots);
+      if (sealed !== undefined && newest !== null && !headFits(unsealHead(sealed), headHash(sealed), newest)) return 'an old copy of the database was put back';
+      this.restore(now);
+      return null;
+    }
+    const starts = ['l', 'l', 'l', 's', 'h', 'i'].filter((start) => this.#image.keys.some((key) => key.startsWith(start)));
+    const start = starts[random.uint32() % starts.length] as string;
+    return fraction(random) < 0.6 || start === 's' ? this.flipBit(start) : this.lose(start);
   }
 
   /** The older of the two slots cannot be read any more. */

@@ -8,6 +8,8 @@ export class Nemesis {
   readonly #world: World;
   readonly #random: SimRandom;
   #over = false;
+  /** Of each disk, from an earlier time: to be put back. */
+  readonly #copies = new Map<ManagerBox, unknown>();
 
   constructor(world: World, random: SimRandom) {
     this.#world = world;
@@ -118,6 +120,10 @@ export class Nemesis {
         world.note(`the disk of ${manager.endpoint} is full`);
         manager.disk.setFull(true);
         return;
+      case 'damageDisk': {
+        this.#damage(random.chance(0.4) ? leader : manager);
+        return;
+      }
       case 'isolateLeader': {
         if (!this.#isolate(leader.endpoint)) {
           this.#suspect(leader, 2500);
@@ -238,6 +244,23 @@ export class Nemesis {
       this.#world.crashManager(box);
       this.#later(this.#random.chance(0.2) ? this.#random.real(5000, 15_000) : this.#random.real(5, 3000), () => this.#world.startManager(box));
     }
+  }
+
+  /** Never more disks than a minority: what the others are to give back must be somewhere. */
+  #damage(box: ManagerBox): void {
+    const { managers } = this.#world;
+    const bad = managers.filter((one) => one !== box && one.record.lost.length > 0).length;
+    if (box.process === null || box.record.durable === null || bad + 1 > Math.floor((managers.length - 1) / 2)) return;
+    this.#world.crashManager(box);
+    const copy = box.disk.copy();
+    const what = box.disk.damage(this.#copies.get(box) ?? null);
+    this.#copies.set(box, copy);
+    if (what !== null) {
+      box.record.damage();
+      this.#world.stats.damages++;
+      this.#world.note(`the disk of ${box.endpoint} is damaged: ${what}`);
+    }
+    this.#later(this.#random.chance(0.2) ? this.#random.real(3000, 8000) : this.#random.real(5, 2000), () => this.#world.startManager(box));
   }
 
   #stop(box: ManagerBox): void {

@@ -1,6 +1,6 @@
-import type { SimRandom } from './random.js';
+import { SimRandom } from './random.js';
 
-export const PROFILE_NAMES = ['quiet', 'crashes', 'partitions', 'lossy', 'disk', 'pauses', 'workers', 'storm'] as const;
+export const PROFILE_NAMES = ['quiet', 'crashes', 'partitions', 'lossy', 'disk', 'pauses', 'workers', 'storm', 'rot'] as const;
 export type ProfileName = (typeof PROFILE_NAMES)[number];
 
 /** What the nemesis may do; the number is the weight of being chosen. */
@@ -16,6 +16,7 @@ export type FaultName =
   | 'stallDisk'
   | 'failWrite'
   | 'fillDisk'
+  | 'damageDisk'
   | 'isolateLeader'
   | 'isolateOne'
   | 'splitHalves'
@@ -52,6 +53,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   disk: { name: 'disk', faults: DISKS, everyMs: 2500 },
   pauses: { name: 'pauses', faults: PAUSES, everyMs: 3000 },
   workers: { name: 'workers', faults: { ...WORKERS, crashLeader: 1, burst: 1 }, everyMs: 1500 },
+  rot: { name: 'rot', faults: { damageDisk: 8, crashLeader: 4, crashManager: 2, isolateLeader: 2, crashMajority: 1, burst: 1 }, everyMs: 1500 },
   storm: { name: 'storm', faults: { ...MANAGERS, ...CUTS, ...PAUSES, ...WORKERS, ...DISKS, burst: 6, slowLink: 3, crashLeader: 5 }, everyMs: 1200 },
 };
 
@@ -77,7 +79,9 @@ export interface Plan {
 }
 
 export function planOf(seed: number, random: SimRandom, forced: ProfileName | null, faultsMs: number): Plan {
-  const name = forced ?? random.weighted<ProfileName>({ quiet: 1, crashes: 3, partitions: 3, lossy: 3, disk: 3, pauses: 2, workers: 3, storm: 6 });
+  const drawn = random.weighted<ProfileName>({ quiet: 1, crashes: 3, partitions: 3, lossy: 3, disk: 3, pauses: 2, workers: 3, storm: 6 });
+  // A chance of its own: the draws of the others stay what they were.
+  const name = forced ?? (new SimRandom(seed, 'rot').chance(0.1) ? 'rot' : drawn);
   const managers = random.weighted<'1' | '3' | '5'>({ 1: 1, 3: 8, 5: 3 });
   return {
     seed,

@@ -112,6 +112,56 @@ export class DiskRecord {
   /** Acknowledged and ordered. */
   issued: DiskView | null = null;
   underWay: Batch | null = null;
+  /** What it held when it was damaged, each time: its word stands, and it gives no vote, until it is whole again. */
+  lost: DiskView[] = [];
+  /** It was damaged while it was closed. */
+  damaged = false;
+
+  /** The disk is damaged now: what it had acknowledged may be gone. */
+  damage(): void {
+    if (this.durable !== null) this.lost.push(this.durable.clone());
+    this.damaged = true;
+  }
+
+  /**
+   * A damaged disk was opened, and holds `entries`. It must know its newest term and vote all the same; and it must either hold its whole log still,
+   * behind what is applied, or say how far what it has lost may reach.
+   */
+  openedDamaged(recovered: Recovered, entries: readonly Entry[], name: string): boolean {
+    const before = this.durable as DiskView;
+    const more = before.clone();
+    if (this.underWay !== null) more.put(this.underWay);
+    const { hardState } = recovered;
+    const end = [before, more].find((view) => view.hardState.term === hardState.term && view.hardState.vote === hardState.vote);
+    if (end === undefined)
+      fail(
+        'disk',
+        `${name} was damaged, and reopened with term ${hardState.term} vote ${hardState.vote}, not ${before.hardState.term} ${before.hardState.vote}`,
+      );
+    const repair = hardState.repair ?? null;
+    const whole = [before, more].some(
+      (view) => view.lastIndex === recovered.lastIndex && view.lastTerm === recovered.lastTerm && view.applied === recovered.applied.index,
+    );
+    if (repair === null && !whole) fail('disk', `${name} was damaged, holds ${recovered.lastIndex} of ${before.lastIndex} entries, and says that it is whole`);
+    if (repair !== null && (repair.index < Math.min(before.lastIndex, more.lastIndex) || repair.term < Math.min(before.lastTerm, more.lastTerm)))
+      fail(
+        'disk',
+        `${name} was damaged, and looks for less than it had: up to ${repair.index} of term ${repair.term}, not ${before.lastIndex} of ${before.lastTerm}`,
+      );
+    const view = new DiskView(hardState, recovered.base, recovered.applied.index);
+    for (const entry of entries) view.log.push(markOf(entry));
+    this.durable = view;
+    this.issued = view.clone();
+    this.underWay = null;
+    this.damaged = false;
+    this.whole();
+    return repair !== null;
+  }
+
+  /** Told after everything that became durable. */
+  whole(): void {
+    if (this.lost.length > 0 && !this.damaged && (this.durable?.hardState.repair ?? null) === null) this.lost = [];
+  }
 
   /**
    * A reopened disk must hold what it acknowledged, with or without the batch that was under way. Anything else: the disk lied, and
@@ -174,6 +224,7 @@ export class TappedStorage implements Storage {
     await this.#inner.write(batch);
     this.#record.underWay = null;
     this.#record.durable?.put(kept);
+    this.#record.whole();
     this.#hooks.durable(kept);
   }
 

@@ -1,4 +1,4 @@
-import { serverId, type ServerId } from '../../raft/ids.js';
+import { plus, serverId, type ServerId } from '../../raft/ids.js';
 import { DEFAULT_LIMITS, DEFAULT_TIMING, type ManagerConfig, type Member } from '../../src/manager/config.js';
 import type { Message } from '../../raft/message.js';
 import type { Handlers } from '../../src/manager/api.js';
@@ -60,6 +60,9 @@ export interface WorldStats {
   cleanStops: number;
   pauses: number;
   fatals: number;
+  /** Disks damaged; and those that the others had to give something back. */
+  damages: number;
+  repairs: number;
   snapshotsSent: number;
   snapshotsInstalled: number;
   workerCrashes: number;
@@ -90,6 +93,8 @@ export class World {
     cleanStops: 0,
     pauses: 0,
     fatals: 0,
+    damages: 0,
+    repairs: 0,
     snapshotsSent: 0,
     snapshotsInstalled: 0,
     workerCrashes: 0,
@@ -293,7 +298,11 @@ export class World {
       randomIncarnation: () => incarnation,
     });
     const inner = this.planted.storage?.(opened, box, this) ?? opened;
-    box.record.opened(inner.recovered, this.planted.lenientDisk ?? false, box.endpoint);
+    if (box.record.damaged) {
+      const { base, lastIndex } = inner.recovered;
+      const entries = await inner.readEntries(plus(base.index, 1), plus(lastIndex, 1), Number.MAX_SAFE_INTEGER);
+      if (box.record.openedDamaged(inner.recovered, entries, box.endpoint)) this.stats.repairs++;
+    } else box.record.opened(inner.recovered, this.planted.lenientDisk ?? false, box.endpoint);
     this.raft.booted(box.id, box.boot);
     const storage = new TappedStorage(inner, box.record, { issued: (batch) => this.raft.issued(box.id, batch), durable: () => {} });
     const transport = new SimTransport(this.network, process, box.endpoint, box.id, this.#transports, {

@@ -121,7 +121,12 @@ export class RaftChecker {
     const member = this.#member(message.from);
     const disk = member.disk.durable;
     if (disk === null) fail('durability', `manager ${message.from} speaks before its disk is open`);
-    const { term, vote } = disk.hardState;
+    const { term, vote, repair } = disk.hardState;
+    if (repair != null && (message.type === 'voteRequest' || (message.type === 'voteResponse' && message.granted)))
+      fail(
+        'repair',
+        `manager ${message.from} takes part in the election of term ${message.term}, but its disk has lost what it may have acknowledged up to ${repair.index}`,
+      );
     switch (message.type) {
       case 'voteResponse':
         if (message.granted && (term !== message.term || vote !== message.to))
@@ -219,7 +224,7 @@ export class RaftChecker {
       const mark = candidate.disk.durable?.at(index);
       if (mark === undefined) continue;
       let holders = 0;
-      for (const other of this.#members.values()) if (other.disk.durable?.holds(mark) === true) holders++;
+      for (const { disk } of this.#members.values()) if (disk.durable?.holds(mark) === true || disk.lost.some((view) => view.holds(mark))) holders++;
       if (holders >= this.#quorum) return mark;
     }
     return null;

@@ -71,6 +71,11 @@ t.test('6 in the joint state what needs a quorum needs both majorities; then the
   solo.accept(2, 3);
   t.equal(solo.raft.commit, 3);
   t.match(solo.raft.status(), { lastIndex: 4, configurationIndex: 4, configuration: of(1, 4) });
+  t.match(
+    solo.take('appendRequest').filter((message) => message.entries.at(-1)?.index === 4),
+    [{ to: 2 }, { to: 4 }],
+    'who is left out gets that entry too, for as long as it is not committed',
+  );
   solo.accept(2, 4);
   solo.accept(3, 4);
   t.equal(solo.raft.commit, 3, 'the old majority does not count any more');
@@ -85,6 +90,24 @@ t.test('6 in the joint state what needs a quorum needs both majorities; then the
     [{ to: 2 }, { to: 3 }],
     'who is left is told once that it is so',
   );
+  t.end();
+});
+
+t.test('6 joint: votes of both majorities make a leader, and of neither alone', (t) => {
+  for (const [alone, needed] of [
+    [[2, 3], 4],
+    [[4, 5], 2],
+  ] as const) {
+    const solo = new Solo({ eager: true, configuration: joint([1, 2, 3], [1, 4, 5]) });
+    solo.step({ type: 'campaign' });
+    for (const type of ['preVoteResponse', 'voteResponse'] as const) {
+      const term = solo.raft.term;
+      for (const peer of alone) solo.hear(peer, { type, term, granted: true });
+      t.equal(solo.role, type === 'voteResponse' ? 'candidate' : 'preCandidate');
+      solo.hear(needed, { type, term, granted: true });
+      t.equal(solo.role, type === 'voteResponse' ? 'leader' : 'candidate');
+    }
+  }
   t.end();
 });
 
@@ -170,7 +193,7 @@ t.test('thesis 4.2.1: one that fell silent after it had caught up is waited for'
     solo.hear(2, { type: 'heartbeatResponse', term: 1, round: 0 });
   }
   solo.accept(5, 2);
-  solo.tick();
+  solo.tick(2);
   t.equal(solo.raft.status().configuration.outgoing, null, '5 is there now, and 4 is not any more');
   solo.accept(4, 2);
   solo.accept(5, 2);
@@ -399,6 +422,11 @@ t.test('A38 the joint state is not left before its entry is committed by both, b
   t.match(solo.raft.status(), { role: 'leader', commit: 0, lastIndex: 3, configuration: { outgoing: [1, 2, 3] } });
   solo.accept(5, 3);
   t.match(solo.raft.status(), { commit: 3, lastIndex: 4, configuration: of(2, 4, 5) });
+  // Nor by time alone, on the leader that has just appended it.
+  const leader = withLearner(t);
+  change(leader, 1, 2, 4);
+  leader.tick();
+  t.match(leader.raft.status(), { commit: 2, lastIndex: 3, configuration: { outgoing: [1, 2, 3] } });
   t.end();
 });
 

@@ -110,7 +110,6 @@ export const FAMILIES: readonly Family[] = [
     long: [
       { elections: 1, proposals: 1, heartbeats: 1, crashes: 1, duplicates: 1 },
       { elections: 2, proposals: 1, crashes: 1 },
-      { elections: 1, proposals: 2, heartbeats: 1, crashes: 1 },
     ],
     symmetric: true,
     promptDisk: false,

@@ -9,7 +9,8 @@ import { resultAt, resultText, SPEC_WIDTH, specAt, specText, text, textOrNull } 
  * Bytes of log entries and of state records: one version byte, then JSON in UTF-8. What a task's life writes again and again stands in
  * arrays with a fixed order (a third of the bytes of the same with names); the rest is objects. A reader refuses a version it does not know.
  */
-const BLOCK_VERSION = 1;
+/** 2: a handler's input as text. */
+const BLOCK_VERSION = 2;
 /** 2: tasks lie many to a record. */
 const RECORD_VERSION = 2;
 
@@ -68,10 +69,9 @@ export function encodeBlock(block: Block): Uint8Array {
 function checkWritable(command: Command): void {
   let flaw: string | null = null;
   if (command.type === 'submit') {
-    const { run, priority, resources, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = command.task;
+    const { priority, resources, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = command.task;
     // One look at nine numbers: a sum with NaN or Infinity in it is not finite.
     flaw = notJson(priority + resources.cpuMillis + resources.memoryMiB + resources.slots + attemptsMax + backoffMs + backoffMaxMs + timeoutMs + graceMs);
-    if (run.type === 'handler') flaw ??= notJson(run.input);
   } else if (command.type === 'report') {
     for (const item of command.items)
       flaw ??= item.state === 'running' ? notJson(item.progress?.fraction) : (notJson(item.result.exitCode) ?? notJson(item.result.value));

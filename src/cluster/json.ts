@@ -1,4 +1,4 @@
-import type { Json, Run } from './model.js';
+import type { Json, StoredRun } from './model.js';
 
 /**
  * Nesting that the log takes. JSON.parse takes any depth, JSON.stringify overflows the stack at some thousands: a deeper value could be read by
@@ -32,28 +32,12 @@ function flawOf(value: unknown, levels: number): string | null {
 const LARGE = 2048;
 
 /** Does it take more than some 2,048 characters? The same answer everywhere, for ever: where its record lies follows from it. */
-export function largeRun(run: Run): boolean {
-  if (run.type === 'handler') return spend(run.input, LARGE) < 0;
+export function largeRun(run: StoredRun): boolean {
+  if (run.type === 'handler') return run.inputText.length > LARGE;
   let left = LARGE - (run.cwd?.length ?? 0);
   for (const argument of run.argv) left -= argument.length + 3;
   for (const name in run.env) left -= name.length + (run.env[name] as string).length + 6;
   return left < 0;
-}
-
-/** What is left of `budget` characters; stops soon after it is used up. */
-function spend(value: Json, budget: number): number {
-  if (typeof value === 'string') return budget - value.length - 2;
-  if (typeof value !== 'object' || value === null) return budget - 5;
-  let left = budget - 2;
-  if (isArray(value)) {
-    for (let at = 0; at < value.length && left >= 0; at++) left = spend(value[at] as Json, left - 1);
-    return left;
-  }
-  for (const key in value) {
-    if (left < 0) break;
-    left = spend(value[key] as Json, left - key.length - 4);
-  }
-  return left;
 }
 
 /** Equal by value: the order of an object's keys does not matter. */

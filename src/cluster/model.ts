@@ -9,10 +9,16 @@ export interface Resources {
   readonly slots: number;
 }
 
-/** exec: a program without a shell. handler: a function that the worker was given by name. */
-export type Run =
-  | { readonly type: 'exec'; readonly argv: readonly string[]; readonly env: { readonly [name: string]: string }; readonly cwd: string | null }
-  | { readonly type: 'handler'; readonly name: string; readonly input: Json };
+/** exec: a program without a shell. handler: a function that the worker was given by name. As clients and workers see it. */
+export type Run = ExecRun | { readonly type: 'handler'; readonly name: string; readonly input: Json };
+/** As the cluster keeps it: nobody here looks into the input, so it stays the JSON text that it came as. */
+export type StoredRun = ExecRun | { readonly type: 'handler'; readonly name: string; readonly inputText: string };
+export type ExecRun = {
+  readonly type: 'exec';
+  readonly argv: readonly string[];
+  readonly env: { readonly [name: string]: string };
+  readonly cwd: string | null;
+};
 
 /** `in`/`notIn` look at values; `exists`/`notExists` have none. A missing label is in no set. */
 export interface Constraint {
@@ -24,7 +30,7 @@ export interface Constraint {
 /** What was asked for, every default filled in. Never changes after the submit. */
 export interface TaskSpec {
   readonly id: TaskId;
-  readonly run: Run;
+  readonly run: StoredRun;
   /** -1000 .. 1000, higher first; equal ones in order of submission. */
   readonly priority: number;
   readonly resources: Resources;

@@ -1,4 +1,4 @@
-import type { AttemptResult, Constraint, Json, Run, TaskSpec } from './model.js';
+import type { AttemptResult, Constraint, Json, StoredRun, TaskSpec } from './model.js';
 import { NO_STRINGS } from './json.js';
 
 /**
@@ -24,8 +24,8 @@ export function specText(spec: TaskSpec): string {
   );
 }
 
-function runText(run: Run): string {
-  if (run.type === 'handler') return `["h",${text(run.name)},${json(run.input)}]`;
+function runText(run: StoredRun): string {
+  if (run.type === 'handler') return `["h",${text(run.name)},${JSON.stringify(run.inputText)}]`;
   let env = '0';
   for (const _ in run.env) {
     env = JSON.stringify(run.env);
@@ -51,10 +51,10 @@ export function specAt(values: readonly unknown[], at: number): TaskSpec {
   };
 }
 
-type PackedRun = readonly ['e', readonly string[], { readonly [name: string]: string } | 0, string | null] | readonly ['h', string, Json];
+type PackedRun = readonly ['e', readonly string[], { readonly [name: string]: string } | 0, string | null] | readonly ['h', string, string];
 
-function unpackRun(packed: PackedRun): Run {
-  if (packed[0] === 'h') return { type: 'handler', name: packed[1], input: packed[2] };
+function unpackRun(packed: PackedRun): StoredRun {
+  if (packed[0] === 'h') return { type: 'handler', name: packed[1], inputText: packed[2] };
   return { type: 'exec', argv: packed[1], env: packed[2] === 0 ? NO_STRINGS : packed[2], cwd: packed[3] };
 }
 

@@ -1,6 +1,7 @@
 import type { TaskId } from './ids.js';
-import { NO_STRINGS, sameJson, sameStrings, sortedStrings } from './json.js';
-import type { Constraint, Json, Resources, Run, TaskSpec } from './model.js';
+import { CodecError } from './codec.js';
+import { NO_STRINGS, notJson, sameJson, sameStrings, sortedStrings } from './json.js';
+import type { Constraint, Json, Resources, StoredRun, TaskSpec } from './model.js';
 
 /** What a client may ask for (the shape of protocol's TaskRequest; this folder stands below that one). */
 export interface SpecRequest {
@@ -17,7 +18,7 @@ export interface SpecRequest {
   readonly graceMs?: number;
 }
 
-/** Fills in every default. The request has passed the schema. */
+/** Fills in every default. The request has passed the schema. Throws CodecError `unwritable` for an input that no manager could read again. */
 export function specFromRequest(request: SpecRequest, id: TaskId): TaskSpec {
   const { resources, constraints } = request;
   return {
@@ -34,10 +35,20 @@ export function specFromRequest(request: SpecRequest, id: TaskId): TaskSpec {
   };
 }
 
-function runFromRequest(run: SpecRequest['run']): Run {
-  if (run.type === 'handler') return { type: 'handler', name: run.name, input: run.input === undefined ? null : (run.input as Json) };
+function runFromRequest(run: SpecRequest['run']): StoredRun {
+  if (run.type === 'handler') return { type: 'handler', name: run.name, inputText: inputTextOf(run.input) };
   return { type: 'exec', argv: run.argv, env: run.env === undefined ? NO_STRINGS : sortedStrings(run.env), cwd: run.cwd ?? null };
 }
+
+function inputTextOf(input: unknown): string {
+  if (input === undefined) return 'null';
+  const flaw = notJson(input);
+  if (flaw !== null) throw new CodecError('unwritable', `An input cannot be written to the log: ${flaw}`);
+  return JSON.stringify(input);
+}
+
+/** By value: the order of keys does not matter. */
+const sameInput = (a: string, b: string): boolean => a === b || sameJson(JSON.parse(a) as Json, JSON.parse(b) as Json);
 
 /** Equal by value: a submit that is sent again is the same task. */
 export function sameSpec(a: TaskSpec, b: TaskSpec): boolean {
@@ -67,7 +78,7 @@ function sameConstraints(a: readonly Constraint[], b: readonly Constraint[]): bo
   return true;
 }
 
-function sameRun(a: Run, b: Run): boolean {
-  if (a.type === 'handler') return b.type === 'handler' && a.name === b.name && sameJson(a.input, b.input);
+function sameRun(a: StoredRun, b: StoredRun): boolean {
+  if (a.type === 'handler') return b.type === 'handler' && a.name === b.name && sameInput(a.inputText, b.inputText);
   return b.type === 'exec' && a.cwd === b.cwd && sameStrings(a.argv, b.argv) && sameJson(a.env, b.env);
 }

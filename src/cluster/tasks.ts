@@ -6,7 +6,7 @@ import { mayRun } from './fit.js';
 import { epoch, type Epoch, type NodeId, type TaskId } from './ids.js';
 import { invariant } from './invariant.js';
 import { NO_STRINGS } from './json.js';
-import type { Attempt, AttemptEnd, AttemptResult, Run, TaskSpec, TaskState } from './model.js';
+import type { Attempt, AttemptEnd, AttemptResult, StoredRun, TaskSpec, TaskState } from './model.js';
 import { joinPack } from './packs.js';
 import { dequeue, enqueue, joinRequirement, leaveRequirement } from './queue.js';
 import { sameSpec } from './spec.js';
@@ -37,8 +37,8 @@ function addTask(state: ClusterState, spec: TaskSpec, turn: Turn): TaskEntry {
 }
 
 /** The same run, with what many tasks have in common held once. */
-export function sharedRun(state: ClusterState, run: Run): Run {
-  if (run.type === 'handler') return { type: 'handler', name: sharedName(state, run.name), input: run.input };
+export function sharedRun(state: ClusterState, run: StoredRun): StoredRun {
+  if (run.type === 'handler') return { type: 'handler', name: sharedName(state, run.name), inputText: run.inputText };
   for (const _ in run.env) return run;
   return { type: 'exec', argv: run.argv, env: NO_STRINGS, cwd: run.cwd };
 }

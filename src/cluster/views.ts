@@ -1,6 +1,6 @@
 import { findFinished } from './finished.js';
 import type { TaskId } from './ids.js';
-import type { Attempt, AttemptResult, Constraint, Node, Progress, Resources, Run, Task, TaskState } from './model.js';
+import type { Attempt, AttemptResult, Constraint, Json, Node, Progress, Resources, Run, StoredRun, Task, TaskState } from './model.js';
 import type { ClusterState, FinishedLookup, NodeEntry } from './state.js';
 
 export { specFromRequest } from './spec.js';
@@ -14,6 +14,8 @@ export { specFromRequest } from './spec.js';
 export function findTask(state: ClusterState, id: TaskId, lookup: FinishedLookup): Task | null {
   return state.tasks.get(id) ?? findFinished(state.finished, id, lookup);
 }
+
+const runView = (run: StoredRun): Run => (run.type === 'exec' ? run : { type: 'handler', name: run.name, input: JSON.parse(run.inputText) as Json });
 
 export interface TaskView {
   id: string;
@@ -46,7 +48,7 @@ export function taskView(task: Task): TaskView {
   return {
     id: spec.id,
     state: task.state,
-    run: spec.run,
+    run: runView(spec.run),
     priority: spec.priority,
     resources: spec.resources,
     constraints: spec.constraints as Constraint[],
@@ -101,5 +103,5 @@ export interface AssignmentView {
 /** What a worker needs to run the current attempt. The task is assigned or running. */
 export function assignmentOf(task: Task): AssignmentView {
   const { spec } = task;
-  return { taskId: spec.id, epoch: task.epoch, attempt: task.attempt, run: spec.run, timeoutMs: spec.timeoutMs, graceMs: spec.graceMs };
+  return { taskId: spec.id, epoch: task.epoch, attempt: task.attempt, run: runView(spec.run), timeoutMs: spec.timeoutMs, graceMs: spec.graceMs };
 }

@@ -244,7 +244,7 @@ t.test('any command that decodes gets an outcome', async (t) => {
     values: fc.array(fc.string(), { maxLength: 2 }),
   });
   const run = fc.oneof(
-    fc.record({ type: fc.constant('handler'), name: fc.string(), input: fc.jsonValue({ maxDepth: 3 }) }),
+    fc.record({ type: fc.constant('handler'), name: fc.string(), inputText: fc.json() }),
     fc.record({ type: fc.constant('exec'), argv: fc.array(fc.string()), env: labels, cwd: fc.option(fc.string()) }),
   );
   const result = fc.record({

@@ -2,6 +2,7 @@ import {
   type Configuration,
   type ConfigurationAt,
   decodeConfiguration,
+  isWitness,
   members,
   sameConfiguration,
   UNKNOWN_CLUSTER,
@@ -518,6 +519,8 @@ export class Checker {
     }
     if (message.type === 'voteRequest' && disk.hardState.term !== message.term) this.#fail(`server ${server.id} asks for votes in a term that is not durable`);
     const { lost } = this.#network.at(message.to);
+    if (message.type === 'appendRequest' && message.entries.some((one) => one.kind === 'command') && isWitness(server.raft.status().configuration, message.to))
+      this.#fail(`server ${server.id} sends data to witness ${message.to}`);
     if (message.type === 'heartbeat' && lost.length === 0 && message.commit > this.#network.at(message.to).belief.last)
       this.#fail('a heartbeat names a commit index beyond what its receiver holds');
   }

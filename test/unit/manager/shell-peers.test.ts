@@ -318,7 +318,7 @@ t.test('a link on which nothing comes any more is ended, though TCP says nothing
   });
 });
 
-t.test('a peer that came back with another directory', async (t) => {
+t.test('a peer that came back with another directory (trap A7)', async (t) => {
   const { transport, logger, messages } = await server();
   const first = new Raw(transport.address, Buffer.concat([PREAMBLE, frame('hello', json(HELLO))]));
   await until(() => first.frames.length === 1, 'the first incarnation is in');

@@ -74,7 +74,7 @@ async function through<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
   }
 }
 
-t.test('a crash at any point leaves what was acknowledged, or that and the whole batch under way', async (t) => {
+t.test('a crash at any point leaves what was acknowledged, or that and the whole batch under way (traps A11, A12)', async (t) => {
   let survived = 0;
   let lost = 0;
   for (let seed = 1; seed <= 40; seed += 1) {
@@ -259,7 +259,7 @@ t.test('a flipped bit on the simulated disk is found; what it hits is dropped, a
   t.same([...seen].sort(), ['above applied', 'below applied', 'h', 'i', 's'], 'each kind of record was hit');
 });
 
-t.test('a log record that is gone, or an old one in its place, breaks the chain: the log is cut there', async (t) => {
+t.test('a log record that is gone, or an old one in its place, breaks the chain: the log is cut there (trap A10)', async (t) => {
   for (let seed = 1; seed <= 30; seed += 1) {
     const clock = new ManualClock();
     const disk = new SimDisk({ clock, random: seeded(seed) });

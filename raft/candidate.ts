@@ -2,6 +2,7 @@ import type { Outcome } from './event.js';
 import { mayCampaign } from './history.js';
 import { NO_SERVER, nextTerm, type ServerId } from './ids.js';
 import { hardStateDurable, oldestWriteTicks, sendWhenDurable } from './lane.js';
+import { isPromised } from './lease.js';
 import { isLost, isQuorum, isVoter, isWitness, members } from './membership.js';
 import type { PreVoteResponse, VoteResponse } from './message.js';
 import { takeLeadership } from './leader.js';
@@ -25,7 +26,7 @@ export function campaignFault(state: State): string | null {
 
 /** Starts an election with its first phase: would a quorum vote for this server (thesis 9.6)? */
 export function campaign(state: State): Outcome {
-  const fault = campaignFault(state);
+  const fault = isPromised(state) ? 'a leader may still hold a lease that this server gave' : campaignFault(state);
   if (fault !== null) return ignored(fault);
   becomePreCandidate(state);
   const { log } = state;

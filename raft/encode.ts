@@ -50,6 +50,16 @@ export function encodeState(state: State, sink: NumberSink): void {
   for (const one of state.rejected) for (const value of [one.index, one.term, one.reason === 'superseded' ? 0 : 1]) sink(value);
   sink(state.snapshots.length);
   for (const one of state.snapshots) for (const value of [one.to, one.term]) sink(value);
+  if (state.options.leaseTicks > 0) lease(state, sink);
+}
+
+/** Only where leases are on: options never change. Older than an election timeout is all the same. */
+function lease({ role, tick, leaderHeardAt, options }: State, sink: NumberSink): void {
+  sink(Math.min(tick - leaderHeardAt, options.electionTicks));
+  if (role.name !== 'leader') return;
+  sink(role.leaseAfter);
+  sink(role.roundsBefore.length);
+  for (const round of role.roundsBefore) sink(round);
 }
 
 const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration', 'omitted'];

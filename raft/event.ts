@@ -4,7 +4,8 @@ import type { Message } from './message.js';
 
 /** Everything that can happen to the core. Time is ticks: the shell says how long one is and never fires a burst (trap A50). */
 export type Event =
-  | { readonly type: 'tick' }
+  /** `stalled`: more time has passed than is told in ticks (trap A50). What was known by time is void then (trap A46). */
+  | { readonly type: 'tick'; readonly stalled?: boolean }
   | { readonly type: 'message'; readonly message: Message }
   /** One or more commands, one entry each, appended together. Taken only by a leader with room. */
   | { readonly type: 'propose'; readonly commands: readonly Uint8Array[] }

@@ -156,12 +156,13 @@ function rejectCovered(state: State): void {
   state.proposed = [];
 }
 
-/** A leader of this term speaks. Null: it is taken as such. */
+/** A leader of this term speaks. Null: it is taken as such. From here on it has this server's promise, if there are leases. */
 function hear(state: State, from: ServerId): string | null {
   const { role } = state;
   if (role.name === 'leader') return `server ${from} claims to lead term ${state.term}, which this server leads`;
   if (role.name === 'follower' && role.leader === from) heardNow(state);
   else if (role.name === 'follower' && role.leader !== NO_SERVER) return `server ${from} claims to lead term ${state.term}, which server ${role.leader} leads`;
   else becomeFollower(state, state.term, from);
+  if (state.options.leaseTicks > 0) state.leaderHeardAt = state.tick;
   return null;
 }

@@ -6,6 +6,11 @@ export interface RaftOptions {
   /** A follower campaigns after electionTicks .. 2 x electionTicks - 1 ticks of silence, drawn anew each time. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
+  /**
+   * Lease reads: for this many ticks after heartbeats were sent that a quorum has answered, the leader grants reads without asking anybody. 0: off. At
+   * most electionTicks - 2; what is left up to that is the margin for clocks that run at different rates. The same on every server, see README.md.
+   */
+  readonly leaseTicks: number;
   /** Per peer: appends on the wire at once, and their bytes. */
   readonly inflightCountMax: number;
   readonly inflightBytesMax: number;
@@ -23,6 +28,7 @@ export interface RaftOptions {
 export const DEFAULT_OPTIONS: RaftOptions = {
   electionTicks: 10,
   heartbeatTicks: 2,
+  leaseTicks: 0,
   inflightCountMax: 64,
   inflightBytesMax: 8 << 20,
   appendBytesMax: 1 << 20,

@@ -21,6 +21,7 @@ import {
   propose,
   replicateAll,
 } from './leader.js';
+import { leaseTick } from './lease.js';
 import type { Message } from './message.js';
 import { HALTED, ignored, OK } from './outcome.js';
 import type { NumberSink, RaftInit, RaftOptions, Status } from './raft-types.js';
@@ -140,7 +141,7 @@ export class Raft {
 function handle(state: State, event: Event): Outcome {
   switch (event.type) {
     case 'tick':
-      return onTick(state);
+      return onTick(state, event.stalled === true);
     case 'message':
       return onMessage(state, event.message);
     case 'propose':
@@ -174,11 +175,12 @@ function handle(state: State, event: Event): Outcome {
   }
 }
 
-function onTick(state: State): Outcome {
+function onTick(state: State, stalled: boolean): Outcome {
   state.tick += 1;
   expireReads(state);
   if (state.role.name === 'leader') {
     expireTransfer(state, state.role);
+    leaseTick(state, state.role, stalled);
     return leaderTick(state, state.role);
   }
   if (state.tick - state.timerAt < state.timerTicks) return OK;

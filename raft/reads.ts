@@ -1,6 +1,7 @@
 import type { Outcome } from './event.js';
 import { NO_INDEX, NO_SERVER, type LogIndex, type ServerId } from './ids.js';
 import { roundOf, startRound } from './heartbeat.js';
+import { leaseHolds } from './lease.js';
 import { reachedByQuorum } from './membership.js';
 import type { ReadIndexRequest, ReadIndexResponse } from './message.js';
 import { BUSY, ignored, OK } from './outcome.js';
@@ -79,6 +80,10 @@ function startLeaderReads(state: State, leader: Leader): void {
   if (reads.length === 0 || (reads[reads.length - 1] as LeaderRead).round !== 0) return;
   // Before the first commit of its term a leader does not know what is committed (trap A44): the reads wait.
   if (state.commit < leader.first) return;
+  if (leaseHolds(state, leader)) {
+    grantByLease(state, reads);
+    return;
+  }
   startRound(state, leader);
   for (let at = reads.length - 1; at >= 0 && (reads[at] as LeaderRead).round === 0; at -= 1) {
     const read = reads[at] as LeaderRead;
@@ -86,6 +91,18 @@ function startLeaderReads(state: State, leader: Leader): void {
     read.index = state.commit;
   }
   settleLeaderReads(state, leader);
+}
+
+/** The new ones, that is those behind the ones whose round is under way. */
+function grantByLease(state: State, reads: LeaderRead[]): void {
+  let kept = reads.length;
+  while (kept > 0 && (reads[kept - 1] as LeaderRead).round === 0) kept -= 1;
+  for (let at = kept; at < reads.length; at += 1) {
+    const read = reads[at] as LeaderRead;
+    read.index = state.commit;
+    finish(state, read, true);
+  }
+  reads.length = kept;
 }
 
 /** Grants the reads whose round a quorum has answered. */

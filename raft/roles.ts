@@ -77,6 +77,8 @@ export function becomeLeader(state: State): Leader {
     transferTo: NO_SERVER,
     transferDeadline: 0,
     transferRound: NO_ROUND,
+    roundsBefore: [],
+    leaseAfter: 0,
   };
   meetPeers(state, role, next);
   (state as Mutable).role = role;

@@ -45,6 +45,7 @@ export function newState(init: RaftInit, options: RaftOptions): State {
     gapFetch: 0,
     forward: 0,
     halted: false,
+    leaderHeardAt: 0,
     outbox: [],
     grants: [],
     fetches: [],
@@ -96,6 +97,8 @@ function cloneRole(role: Role): Role {
         transferTo: role.transferTo,
         transferDeadline: role.transferDeadline,
         transferRound: role.transferRound,
+        roundsBefore: role.roundsBefore.slice(),
+        leaseAfter: role.leaseAfter,
       };
   }
 }
@@ -135,7 +138,11 @@ const firstWord = (seed: number, id: ServerId): number =>
 
 function optionsFault(options: RaftOptions): string | null {
   for (const [name, value] of Object.entries(options)) {
-    if (!Number.isSafeInteger(value) || value < 1) return `option ${name} must be a whole number of 1 or more, got ${String(value)}`;
+    const least = name === 'leaseTicks' ? 0 : 1;
+    if (!Number.isSafeInteger(value) || value < least) return `option ${name} must be a whole number of ${least} or more, got ${String(value)}`;
+  }
+  if (options.leaseTicks > Math.max(0, options.electionTicks - 2)) {
+    return `option leaseTicks (${options.leaseTicks}) must be 2 or more below electionTicks (${options.electionTicks}), or a leader trusts longer than its followers promise`;
   }
   if (options.electionTicks < 2) return `option electionTicks must be 2 or more, got ${options.electionTicks}`;
   if (options.heartbeatTicks >= options.electionTicks) {

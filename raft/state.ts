@@ -65,6 +65,9 @@ export interface Leader {
   transferDeadline: number;
   /** The newest round when it was told to take over, NO_ROUND where it was not told yet. */
   transferRound: number;
+  /** Lease reads, see lease.ts: the newest round when each of the last leaseTicks ticks began; and the round after which rounds count at all. */
+  readonly roundsBefore: number[];
+  leaseAfter: number;
 }
 export type Role = Follower | PreCandidate | Candidate | Leader;
 
@@ -139,6 +142,8 @@ export interface State {
   /** The newest number given to a forwarded read. Starts at random: an answer meant for the run before a crash must not fit (trap A45). */
   forward: number;
   halted: boolean;
+  /** With leases: the tick at which a leader was last heard, of whatever term. The start counts as such. */
+  leaderHeardAt: number;
   /** For the next drain. */
   readonly outbox: Message[];
   readonly grants: ReadGrant[];

@@ -2,6 +2,7 @@ import { campaignFault, startTransferElection } from './candidate.js';
 import type { Outcome, TransferRefusal } from './event.js';
 import { NO_SERVER, type ServerId } from './ids.js';
 import { mayLead } from './membership.js';
+import { endLease } from './lease.js';
 import type { TimeoutNow } from './message.js';
 import { ignored, OK } from './outcome.js';
 import type { Progress } from './progress.js';
@@ -43,6 +44,7 @@ export function advanceTransfer(state: State, leader: Leader): void {
   // Told already, and silent since. But if it has answered a later heartbeat in this term, then the word was lost: once more.
   if (leader.transferRound !== NO_ROUND && peer.roundAcked <= leader.transferRound) return;
   leader.transferRound = leader.round;
+  endLease(leader);
   state.outbox.push({ type: 'timeoutNow', from: state.id, to: peer.server, term: state.term });
 }
 

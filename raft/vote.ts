@@ -1,6 +1,7 @@
 import type { Outcome } from './event.js';
 import { type LogIndex, NO_SERVER, type Term } from './ids.js';
 import { sendWhenDurable } from './lane.js';
+import { isPromised } from './lease.js';
 import type { PreVoteRequest, VoteRequest } from './message.js';
 import { ignored, OK } from './outcome.js';
 import { becomeFollower, castVote, heardNow } from './roles.js';
@@ -13,6 +14,7 @@ export const isUpToDate = (state: State, lastIndex: LogIndex, lastTerm: Term): b
 /** Was a leader of this term heard within the shortest election timeout? Then nobody needs another (paper section 6, end; thesis 4.2.3). */
 export const inLease = (state: State): boolean =>
   state.role.name === 'leader' ||
+  isPromised(state) ||
   (state.role.name === 'follower' && state.role.leader !== NO_SERVER && state.tick - state.timerAt < state.options.electionTicks);
 
 /** Changes nothing here, whatever the answer. The answer carries the own term, so that a candidate from the past finds back (trap A16). */
@@ -26,6 +28,7 @@ export function onPreVoteRequest(state: State, message: PreVoteRequest): Outcome
 export function onVoteRequest(state: State, message: VoteRequest): Outcome {
   // What it may have acknowledged is not all here: its comparison with the candidate's log would prove nothing.
   if (state.role.name === 'leader' || state.repair !== null) return refuse(state, message);
+  if (isPromised(state) && !message.transfer) return refuse(state, message);
   // The log is compared also where the vote was given to this very candidate before: it may have come back with less (trap A14).
   const free = state.vote === NO_SERVER || state.vote === message.from;
   if (!free || !isUpToDate(state, message.lastIndex, message.lastTerm)) return refuse(state, message);

@@ -45,6 +45,7 @@ export function command(): Command {
     )
     .option('--listen-peer <host:port>', 'listen here for the other managers, if not where --member says')
     .option('--listen-api <host:port>', 'listen here for the API, if not where --member says')
+    .option('--lease-reads', 'reads without a round trip; relies on clocks, see raft/README.md. On every manager, or on none')
     .option('--insecure', 'listen beyond loopback without TLS')
     .addOption(
       new Option('--log-level <level>', 'what is logged on stderr').choices(['debug', 'info', 'warn', 'error']).env('QUORATE_LOG_LEVEL').default('info'),

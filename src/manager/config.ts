@@ -17,6 +17,8 @@ export interface ManagerConfig {
   readonly members: readonly Member[];
   readonly timing: Timing;
   readonly limits: Limits;
+  /** Reads without a round trip between managers, by leases (raft/README.md says what they rely on). The same on each manager. Default false. */
+  readonly leaseReads?: boolean;
   /** Where to listen, if that differs from what `members` says of this manager (a container that listens on 0.0.0.0). */
   readonly listen?: { readonly peer?: { readonly host: string; readonly port: number }; readonly api?: { readonly host: string; readonly port: number } };
 }

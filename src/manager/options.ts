@@ -15,6 +15,8 @@ export type ManagerOptions = {
   /** HOST:PORT, where it differs from what --member says. */
   readonly listenPeer?: string | undefined;
   readonly listenApi?: string | undefined;
+  /** Reads by leases: on every manager, or on none. */
+  readonly leaseReads?: boolean | undefined;
   /** Listen beyond loopback without TLS. */
   readonly insecure?: boolean | undefined;
 } & { readonly [Name in keyof Timing | keyof Limits]?: string | undefined };
@@ -84,6 +86,7 @@ export function managerConfig(options: ManagerOptions): ManagerConfig {
     members,
     timing,
     limits,
+    ...(options.leaseReads === true ? { leaseReads: true } : {}),
     ...(peer === null && api === null ? {} : { listen: { ...(peer === null ? {} : { peer }), ...(api === null ? {} : { api }) } }),
   };
   if (options.insecure !== true) refuseBeyondLoopback(config);

@@ -46,6 +46,10 @@ const TURN_MS_MAX = 20;
 const STALL_MS = 500;
 const REPAIR_BEGINS = 'the data directory has lost what this manager may have acknowledged: it gives no vote until the others have given it back';
 const STOP_WAIT_MS = 1000;
+const TICK: Event = { type: 'tick' };
+const STALLED_TICK: Event = { type: 'tick', stalled: true };
+/** Below an election timeout by the two ticks that counting may be off, and by a tenth and more for clocks of different rates. */
+const leaseTicksOf = (electionTicks: number): number => Math.max(1, electionTicks - 2 - Math.ceil(electionTicks / 10));
 
 /**
  * The loop: carries out what the core, the state machine and the leadership ask, and nothing else. Whatever comes in is stepped into the core as
@@ -92,7 +96,9 @@ export class Replica {
     this.logger = logger;
     this.onFatal = options.onFatal;
     const { timing, limits } = config;
-    this.raftOptions = { ...DEFAULT_OPTIONS, electionTicks: timing.electionTicks, heartbeatTicks: timing.heartbeatTicks, ...options.raft };
+    const { electionTicks, heartbeatTicks } = timing;
+    const leaseTicks = config.leaseReads === true ? leaseTicksOf(electionTicks) : 0;
+    this.raftOptions = { ...DEFAULT_OPTIONS, electionTicks, heartbeatTicks, leaseTicks, ...options.raft };
     this.finishedWaiters = new FinishedWaiters(clock, limits.watchersMax);
     this.machine = new StateMachine(storage, clock, timing.flushMs, limits.logBytesKept);
     this.ticker = new Ticker(clock, timing.tickMs, (ticks, nowMs, stalledMs) => this.tick(ticks, nowMs, stalledMs));
@@ -147,6 +153,7 @@ export class Replica {
     }
     await this.transport.start({
       message: (message) => {
+        this.tellTime();
         // Who stops takes nothing over.
         if (message.type !== 'timeoutNow' || this.phase === 'running') this.step({ type: 'message', message });
       },
@@ -300,6 +307,11 @@ export class Replica {
     }
   }
 
+  /** With leases, time is told before what came after it (raft/README.md, leases). */
+  private tellTime(): void {
+    if (this.raftOptions.leaseTicks > 0) this.ticker.catchUp();
+  }
+
   private wake(): void {
     if (this.turnScheduled || this.inTurn || !this.alive) return;
     this.turnScheduled = true;
@@ -323,6 +335,7 @@ export class Replica {
 
   /** PERF: one call serves everything that came in during a pass of the event loop. True: there is more to do. */
   private work(raft: Raft): boolean {
+    this.tellTime();
     const startedMs = this.clock.nowMs();
     this.counters.turns += 1;
     this.reads.begin(startedMs, (context) => raft.step({ type: 'read', context }).code === 'ok');
@@ -482,7 +495,7 @@ export class Replica {
       }
     }
     this.counters.ticks += ticks;
-    for (let count = 0; count < ticks; count += 1) this.step({ type: 'tick' });
+    for (let count = 0; count < ticks; count += 1) this.step(stalledMs > 0 ? STALLED_TICK : TICK);
     if (this.raft !== null) this.checkRole(this.raft);
     this.leading?.tick(nowMs);
     this.proposals.expire(nowMs);

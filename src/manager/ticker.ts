@@ -36,11 +36,20 @@ export class Ticker {
     this.timer = this.clock.after(this.tickMs, () => this.fire());
   }
 
-  private fire(): void {
+  /** Says what is due by now, if anything is: for who must know the time before it looks at what came in. */
+  catchUp(): void {
     const nowMs = this.clock.nowMs();
+    if (this.timer !== null && nowMs - this.lastMs >= this.tickMs) this.tell(nowMs);
+  }
+
+  private fire(): void {
+    this.arm();
+    this.tell(this.clock.nowMs());
+  }
+
+  private tell(nowMs: number): void {
     const elapsedMs = nowMs - this.lastMs;
     const ticks = Math.floor(elapsedMs / this.tickMs);
-    this.arm();
     if (ticks > CATCH_UP_TICKS_MAX) {
       this.lastMs = nowMs;
       this.call(1, nowMs, elapsedMs);

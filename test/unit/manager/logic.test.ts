@@ -1,7 +1,7 @@
 /** The loop, the leadership and the handlers, on virtual time: one and three managers, real core, real state machine, real storage engine. */
 import t from 'tap';
 import { QuorateError } from '../../../src/protocol/errors.js';
-import { House, Reader, running, succeeded } from './logic-kit.js';
+import { type Box, House, Reader, running, succeeded } from './logic-kit.js';
 
 t.test('one manager: a task is submitted, assigned over the stream, reported, and read back', async (t) => {
   const house = await House.open();
@@ -674,24 +674,61 @@ t.test('the log is compacted behind the state, and a restart in the middle of ev
   t.equal(leader.fatal, null);
 });
 
-t.test('a leader that was away asks before it answers: while it slept another one was elected', async (t) => {
-  const house = await House.open({ managers: 3 });
+for (const leaseTicks of [0, 7])
+  t.test(`a leader that was away asks before it answers: while it slept another one was elected (leases of ${leaseTicks} ticks)`, async (t) => {
+    const house = await House.open({ managers: 3, raft: { leaseTicks } });
+    const old = house.leader;
+    const { session } = await house.ask(house.register(old, 'n1'));
+    await house.ask(house.submit(old, { id: 'a' }));
+    old.process.pause();
+    await house.until(() => house.leading !== null && house.leading !== old && house.leader.replica.leadership !== null, 'another one leads', 5000);
+    await house.ask(house.submit(house.leader, { id: 'meanwhile' }));
+    old.process.resume();
+    t.equal(old.replica.isLeader, true, 'it does not know yet');
+    const beat = house.report(old, 'n1', session);
+    const reads = [
+      house.call(old, 'getTask', { params: { id: 'meanwhile' } }),
+      house.call(old, 'explainTask', { params: { id: 'meanwhile' } }),
+      house.call(old, 'listTasks', { query: { limit: 1, cursor: 'a:1' } }).then(({ tasks }) => t.equal(tasks[0]?.id, 'meanwhile')),
+    ];
+    t.equal(await house.codeOf(beat), 'noLeader', 'it renews no lease');
+    for (const read of reads) t.equal(await house.codeOf(read), 'ok', 'what was written meanwhile is seen');
+  });
+
+t.test('with leases: a leader that stood still, and hears nobody since, does not answer from what it had', async (t) => {
+  const house = await House.open({ managers: 3, raft: { leaseTicks: 7 } });
   const old = house.leader;
-  const { session } = await house.ask(house.register(old, 'n1'));
   await house.ask(house.submit(old, { id: 'a' }));
+  await house.elapse(500);
+  for (const box of house.followers) house.network.cutBoth(`m${old.id}`, `m${box.id}`);
+  t.equal(await house.codeOf(house.call(old, 'getTask', { params: { id: 'a' } })), 'ok', 'the lease goes on for a moment: nobody else can lead yet');
   old.process.pause();
-  await house.until(() => house.leading !== null && house.leading !== old && house.leader.replica.leadership !== null, 'another one leads', 5000);
+  await house.until(() => house.leading !== null && house.leading !== old, 'another one leads', 5000);
   await house.ask(house.submit(house.leader, { id: 'meanwhile' }));
   old.process.resume();
   t.equal(old.replica.isLeader, true, 'it does not know yet');
-  const beat = house.report(old, 'n1', session);
-  const reads = [
-    house.call(old, 'getTask', { params: { id: 'meanwhile' } }),
-    house.call(old, 'explainTask', { params: { id: 'meanwhile' } }),
-    house.call(old, 'listTasks', { query: { limit: 1, cursor: 'a:1' } }).then(({ tasks }) => t.equal(tasks[0]?.id, 'meanwhile')),
-  ];
-  t.equal(await house.codeOf(beat), 'noLeader', 'it renews no lease');
-  for (const read of reads) t.equal(await house.codeOf(read), 'ok', 'what was written meanwhile is seen');
+  t.equal(await house.codeOf(house.call(old, 'getTask', { params: { id: 'meanwhile' } })), 'noLeader');
+});
+
+t.test('with leases a leader reads without a word to the others; followers ask it once', async (t) => {
+  const messages = async (leaseTicks: number): Promise<number> => {
+    const house = await House.open({ managers: 3, raft: { leaseTicks } });
+    const { leader } = house;
+    await house.ask(house.submit(leader, { id: 'a' }));
+    await house.elapse(1000);
+    const before = house.network.stats.messages;
+    for (let at = 0; at < 100; at += 1) {
+      await house.elapse(1);
+      await house.ask(house.call(leader, 'getTask', { params: { id: 'a' } }));
+    }
+    const sent = house.network.stats.messages - before;
+    const [follower] = house.followers as [Box];
+    await house.ask(house.submit(leader, { id: 'b' }));
+    t.equal((await house.ask(house.call(follower, 'getTask', { params: { id: 'b' } }))).id, 'b');
+    return sent;
+  };
+  t.ok((await messages(0)) >= 400, 'a round of heartbeats and its answers each');
+  t.ok((await messages(7)) < 40, 'the heartbeats that time asks for, and nothing else');
 });
 
 t.test('what waits before the log is refused as soon as the leadership is gone: nothing of it was taken', async (t) => {

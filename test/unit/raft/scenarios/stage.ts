@@ -6,7 +6,7 @@ import { type Disk, entry, Network, type Server, sid, type Transfer, tm, ix, tex
  * Plays a scenario: `> command` lines of a text file, each followed by what came of it, indented. Everything else is prose and stays.
  * After each command: what was sent, reads that ended, and a line for each server that has changed.
  *
- *     servers N [slow disks] [one entry an append]
+ *     servers N [slow disks] [one entry an append] [leases]
  *                                    slow: a write is done when `persist` says so; else at once
  *     disk S term T log T T T ...    what a server finds when it starts: the terms of its entries
  *     campaign S                     its election timer has run out
@@ -17,6 +17,7 @@ import { type Disk, entry, Network, type Server, sid, type Transfer, tm, ix, tex
  *     lose S>S | all                 the same, lost
  *     persist S [N]                  its disk finishes all, or N, of the orders under way
  *     tick S [N]    time N           ticks of one server; of all, with everything delivered and written after each
+ *     stall S                        a tick that says that more time has passed
  *     settle                         everything is delivered and written
  *     cut S    heal                  partitions; what is sent over a cut link is lost
  *     crash S [keeping N]  restart S N orders under way reach the disk all the same
@@ -89,6 +90,9 @@ class Stage {
       case 'tick':
         for (let left = second ?? 1; left > 0; left -= 1) this.network.step(first, { type: 'tick' });
         break;
+      case 'stall':
+        this.network.step(first, { type: 'tick', stalled: true });
+        break;
       case 'silence':
         this.#silence(first);
         break;
@@ -139,7 +143,7 @@ class Stage {
   }
 
   #begin(count: number, line: string): void {
-    const options = line.includes('one entry an append') ? { appendBytesMax: 1 } : {};
+    const options = { ...(line.includes('one entry an append') ? { appendBytesMax: 1 } : {}), ...(line.includes('leases') ? { leaseTicks: 7 } : {}) };
     const network = new Network({ count, options, lazyDisk: line.includes('slow disks') });
     const { push } = Array.prototype;
     const sent = (list: (Message | Transfer)[]): void => {

@@ -52,6 +52,7 @@ export class Draft {
     this.#staged = parcel.state;
     const outcome = this.event({ type: 'message', message });
     this.#staged = null;
+    if (message.type === 'tailLost' && outcome.code === 'ok') this.#workshop.marks.add('a leader was told of a lost tail');
     if (message.type === 'timeoutNow' && outcome.code === 'ok') this.#workshop.marks.add('a successor was told to campaign');
     if (kind !== 'state') return;
     if (outcome.code === 'ok') this.#workshop.marks.add('a snapshot was installed');

@@ -36,6 +36,7 @@ const NOTHING: Budget = {
   duplicates: 0,
   transfers: 0,
   changes: 0,
+  damages: 0,
 };
 const PLENTY: Budget = {
   elections: 99,
@@ -48,6 +49,7 @@ const PLENTY: Budget = {
   duplicates: 0,
   transfers: 0,
   changes: 99,
+  damages: 0,
 };
 
 /** Plays the beginning of a family: one thing after the other, everything else comes to rest in between. */
@@ -312,6 +314,25 @@ export const FAMILIES: readonly Family[] = [
       stage.play('elections', 1);
     },
     sometimes: ['a learner became a voter', 'a joint configuration was left', 'a leader that was removed stepped down'],
+  },
+  {
+    name: 'damage',
+    what: 'server 1 leads, the others have not heard it for an election timeout; a disk loses what it had acknowledged, and takes part again without a vote',
+    budget: { damages: 1, elections: 1, heartbeats: 1, crashes: 1 },
+    short: { damages: 1, elections: 1, heartbeats: 1 },
+    long: [
+      { damages: 1, proposals: 1, elections: 1, heartbeats: 1, crashes: 1 },
+      { damages: 2, elections: 2, heartbeats: 1 },
+    ],
+    symmetric: true,
+    promptDisk: true,
+    start: (stage) => {
+      stage.play('elections', 1);
+      stage.play('proposals', 1, 3);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
+    },
+    sometimes: ['a damaged disk was repaired', 'a leader was told of a lost tail', 'two leaders of different terms at once'],
   },
 ];
 

@@ -9,7 +9,19 @@ import type { Workshop } from './workshop.js';
  * what a choice or an event makes of one is worked out once.
  */
 
-export const CHOICES = ['elections', 'silences', 'proposals', 'reads', 'heartbeats', 'compactions', 'crashes', 'duplicates', 'transfers', 'changes'] as const;
+export const CHOICES = [
+  'elections',
+  'silences',
+  'proposals',
+  'reads',
+  'heartbeats',
+  'compactions',
+  'crashes',
+  'duplicates',
+  'transfers',
+  'changes',
+  'damages',
+] as const;
 export type Choice = (typeof CHOICES)[number];
 export type Budget = Readonly<Record<Choice, number>>;
 
@@ -232,13 +244,13 @@ export class Ledgers {
 
   /**
    * What is committed is durable on a quorum, and stays so. The quorum is of the newest committed configuration; what follows a joint one may
-   * be counted by the next already, so there only the incoming voters are asked.
+   * be counted by the next already, so there only the incoming voters are asked. A disk that is being repaired has lost it for a while: -1, counted as if not.
    */
   onQuorum(number: number, disks: readonly number[]): boolean {
     const committed = this.committed.words[number] as number;
     const quorum = this.#quorums[committed] ?? quorumOf(this.#list(committed), this.#workshop.bootstrap);
     this.#quorums[committed] = quorum;
-    const holds = (disk: number): number => this.#holds(disk, committed);
+    const holds = (disk: number): number => (disk < 0 ? quorum.all : this.#holds(disk, committed));
     if (held(disks, holds, quorum.voters) !== quorum.all) return false;
     return quorum.outgoing === 0 || (held(disks, holds, quorum.outgoing) & quorum.joint) === quorum.joint;
   }

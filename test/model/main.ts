@@ -20,13 +20,13 @@ const USAGE = `usage: node dist/test/model/main.js [--family F,F] [--short | --l
   --write    each family's result into bench/results/model.json as soon as it is there`;
 
 const NOT_COVERED = [
-  'witnesses; clusters of more than three servers; more choices than the budgets name',
-  'messages that are lost: one that is never delivered is one that is late for ever; messages that are altered',
+  'witnesses, lease reads; clusters of more than three servers; more choices than the budgets name',
+  'a message that is altered (one that is lost is one that is late for ever)',
   'time within an election timeout: a server is either within it or past it; timers that fire by themselves (an election is a choice of the model)',
-  'disks that take their time in: conflict, reads, grow, replace, shrink, move (there every order is done at once; the other families take them apart)',
-  'a fetch that is answered late, windows and bounds of other sizes than one (tight) and many (the others)',
-  'a write that fails (the core halts: a unit test), a disk that loses what it has synced',
-  'lease reads; a read, a snapshot or a transfer in the same family as a membership change',
+  'writes under way in conflict, reads, figure-8, grow, replace, shrink, move, damage: there every order is done at once; the other families take them apart',
+  'a fetch that is answered late; windows and bounds of other sizes than one (tight, figure-8) and many (the others)',
+  'a write that fails (the core halts: a unit test); a disk that has lost something and does not know it',
+  'a read, a snapshot, a transfer or a damaged disk in the same family as a membership change',
   "liveness: what must happen at last is the simulation's",
 ];
 

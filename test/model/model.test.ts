@@ -68,6 +68,7 @@ t.test('a bug planted inside the core is found and named', async (t) => {
     ['votes-for-older-logs', 'replication', { elections: 1, proposals: 1 }, 'leader completeness'],
     ['reads-too-soon', 'reads', { elections: 1, proposals: 1, reads: 1 }, 'no read older than an acknowledged write'],
     ['reads-without-round', 'reads', { elections: 1, reads: 1 }, 'no read older than an acknowledged write'],
+    ['damaged-votes', 'damage', { damages: 1, elections: 1 }, 'leader completeness'],
     ['one-majority', 'shrink', { changes: 1, elections: 1 }, 'leader completeness'],
     ['one-majority', 'grow', { changes: 1, heartbeats: 1 }, 'commit is durable on a quorum'],
     ['late-configuration', 'grow', { changes: 1 }, 'a configuration is in effect from when it is appended until it is cut'],

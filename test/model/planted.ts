@@ -104,4 +104,9 @@ export const INSIDE: Readonly<Record<string, readonly Edit[]>> = {
   'early-change': [{ file: 'change.js', find: 'if (commit < role.first)', replace: 'if (false)' }],
   // No joint configuration at all: straight to the new one.
   'no-joint': [{ file: 'membership.js', find: 'outgoing: waiting.voters', replace: 'outgoing: null' }],
+  // raft/repair.ts: a server that has lost what it acknowledged gives its vote all the same.
+  'damaged-votes': [
+    { file: 'vote.js', find: "if (state.role.name === 'leader' || state.repair !== null)", replace: "if (state.role.name === 'leader')" },
+    { file: 'vote.js', find: 'const granted = state.repair === null && ', replace: 'const granted = ' },
+  ],
 };

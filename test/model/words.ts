@@ -57,6 +57,8 @@ function actionLine(action: Action, world: World): string {
       return `server ${action.server} is told to hand leadership over to ${action.argument}`;
     case 'changes':
       return `server ${action.server} is asked for membership change ${action.argument}`;
+    case 'damages':
+      return `server ${action.server} crashes, and its disk has lost all behind entry ${action.argument}`;
     default:
       throw new Error(`model: no words for ${action.type}`);
   }

@@ -6,6 +6,7 @@ import {
   type Message,
   newEffects,
   type RaftOptions,
+  type Repair,
   type RoleName,
   type ServerId,
   type SnapshotMeta,
@@ -66,6 +67,7 @@ export const MESSAGES: readonly Message['type'][] = [
   'timeoutNow',
   'readIndexRequest',
   'readIndexResponse',
+  'tailLost',
 ];
 
 const columns = <Name extends string>(...names: Name[]): Record<Name, Column> =>
@@ -88,7 +90,22 @@ export class Workshop {
   readonly grants: (readonly Grant[])[] = [];
   readonly faults: string[] = [];
   /** `prefix`: the log up to commit. `log`, `machine`, `disk`, `prefix` are numbers of lists. `room`: may its log be compacted? */
-  readonly server = columns('term', 'role', 'follows', 'lapsed', 'orders', 'log', 'machine', 'disk', 'prefix', 'commit', 'durableTerm', 'room', 'hash');
+  readonly server = columns(
+    'term',
+    'role',
+    'follows',
+    'lapsed',
+    'orders',
+    'log',
+    'machine',
+    'disk',
+    'prefix',
+    'commit',
+    'durableTerm',
+    'room',
+    'repairing',
+    'hash',
+  );
   readonly parcel = columns('kind', 'type', 'from', 'to', 'term', 'hash');
   readonly transition = columns('to', 'flags', 'sentAt', 'sentCount', 'grants', 'fault');
   readonly sent = new Column();
@@ -142,7 +159,24 @@ export class Workshop {
     if (lost.some(({ order }) => order.hardState !== null && order.hardState.vote !== 0)) this.marks.add('a crash lost a vote that was not synced');
     if (lost.some(({ order }) => order.entries.length > 0)) this.marks.add('a crash lost an entry that was not synced');
     if (kept > 0) this.marks.add('a crash kept a write that nobody was told of');
-    return this.#finish(number, CRASH_CODE + kept, this.#boot(server.id, disk, server.restarts + 1), null);
+    return this.#finish(number, CRASH_CODE + kept, this.#boot(server.id, disk, server.restarts + 1), null, true);
+  }
+
+  /** It dies, and its disk has lost all entries behind `kept`, synced or not, but knows that it has (storage: term, vote and the end of the log stand elsewhere too). */
+  damage(number: number, code: number, kept: number): number {
+    const server = this.servers[number] as Server;
+    const { hardState, base, keys, entries } = server.disk;
+    const repair: Repair = {
+      index: Math.max(keys.length, hardState.repair?.index ?? 0) as LogIndex,
+      term: Math.max(termOf(keys[keys.length - 1] as number), hardState.repair?.term ?? 0) as Term,
+    };
+    const left: Disk = {
+      hardState: { ...hardState, commit: Math.min(hardState.commit, kept) as LogIndex, repair },
+      base,
+      keys: keys.slice(0, kept),
+      entries: entries.slice(0, kept - base.index),
+    };
+    return this.#finish(number, code, this.#boot(server.id, left, server.restarts + 1), null, true);
   }
 
   /** What `act` (known by `code`) does to a server. */
@@ -156,7 +190,7 @@ export class Workshop {
       if (!(error instanceof Error) || error.name !== 'InvariantError') throw error;
       thrown = `the core stops: ${error.message}`;
     }
-    return this.#finish(number, code, draft, thrown);
+    return this.#finish(number, code, draft, thrown, false);
   }
 
   #boot(id: number, disk: Disk, restarts: number): Draft {
@@ -184,11 +218,10 @@ export class Workshop {
     return draft;
   }
 
-  #finish(number: number, code: number, draft: Draft, thrown: string | null): number {
+  #finish(number: number, code: number, draft: Draft, thrown: string | null, crashed: boolean): number {
     const from = this.servers[number] as Server;
     const to = thrown === null ? this.#intern(draft) : number;
     const after = this.servers[to] as Server;
-    const crashed = code >= CRASH_CODE && code < PARCEL_CODE;
     const fault = thrown ?? draft.fault ?? localFault(crashed ? null : from, after);
     if (fault === null) this.#note(crashed ? null : from, after);
     const { server } = this;
@@ -198,7 +231,7 @@ export class Workshop {
     if (changed(server.log)) flags |= LOG;
     if (changed(server.prefix)) flags |= COMMIT;
     if (changed(server.machine)) flags |= MACHINE;
-    if (changed(server.disk)) flags |= DISK;
+    if (changed(server.disk) || changed(server.repairing)) flags |= DISK;
     if (after.leads) flags |= LEADS;
     if (after.leads && !(from.leads && from.term === after.term)) flags |= TOOK_LEAD;
     if (fault !== null) flags |= FAULT;
@@ -225,6 +258,7 @@ export class Workshop {
     if (from.leads && !to.leads && !members(status.configuration).includes(to.id)) this.marks.add('a leader that was removed stepped down');
     if (to.leads && to.commit > from.commit && termOf(to.log[from.commit] as number) < to.term)
       this.marks.add('an entry of an older term was committed by a newer one');
+    if ((from.disk.hardState.repair ?? null) !== null && (to.disk.hardState.repair ?? null) === null) this.marks.add('a damaged disk was repaired');
     let same = 0;
     while (same < to.log.length && same < from.log.length && from.log[same] === to.log[same]) same += 1;
     if (same < to.log.length && same < from.log.length) this.marks.add('a log was cut and written anew');
@@ -307,6 +341,7 @@ export class Workshop {
     server.prefix.push(this.list(made.log.slice(0, made.commit)));
     server.commit.push(made.commit);
     server.durableTerm.push(made.disk.hardState.term);
+    server.repairing.push((made.disk.hardState.repair ?? null) === null ? 0 : 1);
     server.room.push(made.machine.length > made.disk.base.index ? 1 : 0);
     for (const word of hashes) server.hash.push(word);
     return made.number;
@@ -368,6 +403,8 @@ function hardState(hasher: Hasher, value: HardState | null): void {
   hasher.put(value === null ? -1 : value.term);
   hasher.id(value === null ? 0 : value.vote);
   hasher.put(value === null ? 0 : value.commit);
+  hasher.put(value?.repair?.index ?? -1);
+  hasher.put(value?.repair?.term ?? -1);
 }
 function disk(hasher: Hasher, value: Disk): void {
   hardState(hasher, value.hardState);

@@ -43,7 +43,7 @@ export type Action =
   | { readonly type: 'deliver'; readonly server: number; readonly parcel: Parcel; readonly keep: boolean }
   /** The stream of a snapshot breaks: its sender learns of it. */
   | { readonly type: 'break'; readonly server: number; readonly parcel: Parcel }
-  /** `argument`: the server that is to lead, or the number of the target that is to be reached. */
+  /** `argument`: the server that is to lead, the number of the target that is to be reached, or how many entries the disk keeps. */
   | { readonly type: Choice; readonly server: number; readonly argument: number };
 
 /** A world to look at. */
@@ -65,6 +65,7 @@ const CRASHES = choice('crashes');
 const DUPLICATES = choice('duplicates');
 const TRANSFERS = choice('transfers');
 const CHANGES = choice('changes');
+const DAMAGES = choice('damages');
 const LEADER = ROLES.indexOf('leader');
 const CANDIDATE = ROLES.indexOf('candidate');
 const PRE_CANDIDATE = ROLES.indexOf('preCandidate');
@@ -208,6 +209,10 @@ export class Model {
       if (leads && (left[base + CHANGES] as number) > 0)
         for (let target = 0; target < this.targets.length; target += 1) this.#way(CHOOSE + CHANGES, at, target);
       if (column.room.words[number] === 1 && (left[base + COMPACTIONS] as number) > 0) this.#way(CHOOSE + COMPACTIONS, at, 0);
+      if ((left[base + DAMAGES] as number) > 0) {
+        const { disk } = this.workshop.servers[number] as Server;
+        for (let kept: number = disk.base.index; kept < disk.keys.length; kept += 1) this.#way(CHOOSE + DAMAGES, at, kept);
+      }
       if ((left[base + CRASHES] as number) > 0) for (let kept = 0; kept <= (column.orders.words[number] as number); kept += 1) this.#way(CRASH, at, kept);
     }
     return this.#waysCount;
@@ -256,6 +261,7 @@ export class Model {
       if ((ledgers.readCount.words[ledger] as number) > 0) ledger = ledgers.forget(ledger, at + 1);
     } else if (way >= CHOOSE) {
       ledger = ledgers.spend(ledger, way - CHOOSE);
+      if (way === CHOOSE + DAMAGES && (ledgers.readCount.words[ledger] as number) > 0) ledger = ledgers.forget(ledger, at + 1);
       if (way === CHOOSE + READS) ledger = ledgers.ask(ledger, at + 1);
     }
     if ((flags & GRANTS) !== 0) {
@@ -285,6 +291,7 @@ export class Model {
     }
     const known = workshop.known(from, code);
     if (known >= 0) return known;
+    if (way === CHOOSE + DAMAGES) return workshop.damage(from, code, argument);
     return way === CRASH ? workshop.crash(from, argument) : workshop.make(from, code, (draft) => this.#act(draft, way, argument));
   }
 
@@ -373,10 +380,16 @@ export class Model {
 
   readonly #disks: number[] = [];
   #quorum(ledger: number): void {
-    for (let at = 0; at < this.#count; at += 1) this.#disks[at] = this.workshop.server.disk.words[this.#servers[at] as number] as number;
+    const { disk, repairing } = this.workshop.server;
+    for (let at = 0; at < this.#count; at += 1) {
+      const number = this.#servers[at] as number;
+      this.#disks[at] = repairing.words[number] === 1 ? -1 : (disk.words[number] as number);
+    }
     if (this.ledgers.onQuorum(ledger, this.#disks)) return;
     const { committed } = this.ledgers.at(ledger);
-    const on = this.#disks.map((disk, at) => `disk ${at + 1} holds ${keys(this.workshop.lists[disk] as readonly number[])}`);
+    const on = this.#disks.map(
+      (disk, at) => `disk ${at + 1} ${disk < 0 ? 'is being repaired' : `holds ${keys(this.workshop.lists[disk] as readonly number[])}`}`,
+    );
     throw new Violation(`commit is durable on a quorum: committed is ${keys(committed)}; ${on.join(', ')}`);
   }
 

@@ -7,7 +7,7 @@ import { must, planWrite, type WritePlan } from './plan.js';
 import { checkOf, damaged, entryOf, seal, sealEntry, unseal, unsealEntry } from './record.js';
 import { messageOf, readPages } from './read.js';
 import { type EngineOptions, type Opened, openDevice } from './recover.js';
-import { ChunkReader, encodeChunks } from './snapshots.js';
+import { ChunkReader, ChunkSource } from './snapshots.js';
 import { type Batch, type Recovered, type SnapshotReader, type SnapshotStage, type Storage, StorageError } from './storage.js';
 import { Stage } from './stage.js';
 import { Sweeper } from './sweeper.js';
@@ -223,7 +223,7 @@ class Engine implements Storage {
     this.#refuse();
     const device = this.#device;
     const {
-      identity: { clusterId },
+      identity: { clusterId, incarnation },
     } = this.recovered;
     const picture = device.picture();
     // From the picture, not from memory: a batch under way may already be in the picture.
@@ -236,10 +236,13 @@ class Engine implements Storage {
       pageBytes: PAGE_BYTES,
       keysOnly: false,
     };
+    // A head's number names one content of this directory for ever, whoever opens it.
+    const id = `${incarnation}/${head.sequence}`;
+    const source = new ChunkSource({ clusterId, meta: head.applied, id }, range, (gte) => readPages(device.pages({ ...range, gte }, picture), 'the state'));
     let closed: Promise<void> | null = null;
     return {
       meta: head.applied,
-      chunks: () => encodeChunks(clusterId, head.applied, readPages(device.pages(range, picture), 'the state')),
+      chunks: (from = 0) => source.chunks(from),
       close: () => {
         closed ??= picture.close();
         return closed;

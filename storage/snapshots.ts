@@ -10,7 +10,7 @@ import { StorageError } from './storage.js';
  * A snapshot as it travels, in numbered chunks:
  *
  *   chunk   = magic(4) stream(4) number(4) kind(1) bodyLength(4) body check(4)
- *   first   = JSON {format, clusterId, meta}
+ *   first   = JSON {format, clusterId, meta, id}
  *   records = (keyLength(4) valueLength(4) key value)*
  *   last    = recordCount(8) total(4)
  *
@@ -28,48 +28,86 @@ export interface FirstBody {
   readonly format: number;
   readonly clusterId: string;
   readonly meta: SnapshotMeta;
+  /** Which picture of which disk: equal first chunks stand before equal streams, so one can go on where another one broke. */
+  readonly id: string;
 }
 
 const refuse = (what: string): StorageError => new StorageError('snapshotDamaged', `${what}. Nothing of it was made live: ask for the snapshot again.`);
 
-/** The state as chunks. `pages` gives sealed state records of one generation, from a consistent picture. */
-export async function* encodeChunks(clusterId: string, meta: SnapshotMeta, pages: AsyncIterable<readonly DeviceRecord[]>): AsyncGenerator<Uint8Array> {
-  const first = Buffer.from(JSON.stringify({ format: FORMAT, clusterId, meta } satisfies FirstBody));
-  const stream = crc32(first);
-  let number = 0;
-  yield chunk(stream, number++, KIND.first, [first], first.byteLength);
+/** Where a chunk begins, and the sums up to there: about 100 bytes for each chunk that was made. */
+interface Mark {
+  readonly key: Uint8Array;
+  readonly recordCount: number;
+  readonly total: number;
+}
 
-  let parts: Uint8Array[] = [];
-  let bytes = 0;
-  let recordCount = 0;
-  let total = 0;
-  const flush = (): Uint8Array => {
-    const full = chunk(stream, number++, KIND.records, parts, bytes);
-    total = crc32(full.subarray(HEADER_BYTES, HEADER_BYTES + bytes), total);
-    parts = [];
-    bytes = 0;
-    return full;
-  };
-  for await (const page of pages) {
-    for (const [deviceKey, sealed] of page) {
-      const key = Buffer.from(stateName(deviceKey));
-      const value = unseal(deviceKey, sealed);
-      if (bytes > 0 && bytes + 8 + key.byteLength + value.byteLength > CHUNK_BYTES) yield flush();
-      const lengths = Buffer.allocUnsafe(8);
-      lengths.writeUInt32BE(key.byteLength, 0);
-      lengths.writeUInt32BE(value.byteLength, 4);
-      parts.push(lengths, key, value);
-      bytes += 8 + key.byteLength + value.byteLength;
-      recordCount += 1;
-    }
+/** One state as chunks, from any of them on. `pages` gives sealed state records from a key on, of one generation of a consistent picture. */
+export class ChunkSource {
+  readonly #first: Uint8Array;
+  readonly #stream: number;
+  readonly #pages: (gte: Uint8Array) => AsyncIterable<readonly DeviceRecord[]>;
+  readonly #end: Uint8Array;
+  /** Of chunk 1 and those after it. */
+  readonly #marks: Mark[];
+
+  constructor(
+    body: Omit<FirstBody, 'format'>,
+    range: { readonly gte: Uint8Array; readonly lt: Uint8Array },
+    pages: (gte: Uint8Array) => AsyncIterable<readonly DeviceRecord[]>,
+  ) {
+    const { clusterId, meta, id } = body;
+    const first = Buffer.from(JSON.stringify({ format: FORMAT, clusterId, meta, id } satisfies FirstBody));
+    this.#stream = crc32(first);
+    this.#first = chunk(this.#stream, 0, KIND.first, [first], first.byteLength);
+    this.#pages = pages;
+    this.#end = range.lt;
+    this.#marks = [{ key: range.gte, recordCount: 0, total: 0 }];
   }
-  if (bytes > 0) yield flush();
 
-  const last = Buffer.allocUnsafe(12);
-  last.writeUInt32BE(Math.floor(recordCount / 0x1_0000_0000), 0);
-  last.writeUInt32BE(recordCount % 0x1_0000_0000, 4);
-  last.writeUInt32BE(total, 8);
-  yield chunk(stream, number, KIND.last, [last], last.byteLength);
+  /** The chunks from number `from` on. What lies before it is only read again behind the newest mark that is known. */
+  async *chunks(from: number): AsyncGenerator<Uint8Array> {
+    if (from < 1) yield this.#first;
+    let number = Math.min(Math.max(from, 1), this.#marks.length);
+    const mark = this.#marks[number - 1] as Mark;
+    let { recordCount, total } = mark;
+    let parts: Uint8Array[] = [];
+    let bytes = 0;
+    const flush = (next: Uint8Array): Uint8Array => {
+      const full = chunk(this.#stream, number, KIND.records, parts, bytes);
+      total = crc32(full.subarray(HEADER_BYTES, HEADER_BYTES + bytes), total);
+      number += 1;
+      if (this.#marks.length < number) this.#marks.push({ key: next, recordCount, total });
+      parts = [];
+      bytes = 0;
+      return full;
+    };
+    for await (const page of this.#pages(mark.key)) {
+      for (const [deviceKey, sealed] of page) {
+        const key = Buffer.from(stateName(deviceKey));
+        const value = unseal(deviceKey, sealed);
+        if (bytes > 0 && bytes + 8 + key.byteLength + value.byteLength > CHUNK_BYTES) {
+          const full = flush(deviceKey);
+          if (number > from) yield full;
+        }
+        const lengths = Buffer.allocUnsafe(8);
+        lengths.writeUInt32BE(key.byteLength, 0);
+        lengths.writeUInt32BE(value.byteLength, 4);
+        parts.push(lengths, key, value);
+        bytes += 8 + key.byteLength + value.byteLength;
+        recordCount += 1;
+      }
+    }
+    if (bytes > 0) {
+      const full = flush(this.#end);
+      if (number > from) yield full;
+    }
+    if (number < from) return;
+    const last = Buffer.allocUnsafe(12);
+    last.writeUInt32BE(Math.floor(recordCount / 0x1_0000_0000), 0);
+    last.writeUInt32BE(recordCount % 0x1_0000_0000, 4);
+    last.writeUInt32BE(total, 8);
+    yield chunk(this.#stream, number, KIND.last, [last], last.byteLength);
+  }
 }
 
 function chunk(stream: number, number: number, kind: number, parts: readonly Uint8Array[], bodyBytes: number): Uint8Array {
@@ -104,6 +142,11 @@ export class ChunkReader {
     this.#meta = meta;
   }
 
+  /** The number of the chunk that comes next. */
+  get next(): number {
+    return this.#number;
+  }
+
   /** The records of this chunk, as views on it. Throws snapshotDamaged; the stream then goes no further. */
   read(bytes: Uint8Array): (readonly [key: string, value: Uint8Array])[] {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -121,8 +164,8 @@ export class ChunkReader {
 
     const records: (readonly [string, Uint8Array])[] = [];
     if (kind === KIND.records) {
-      this.#total = crc32(body, this.#total);
       parseRecords(body, at, records);
+      this.#total = crc32(body, this.#total);
       this.#recordCount += records.length;
     } else if (kind === KIND.last) {
       this.#end(body);

@@ -27,6 +27,10 @@ export class Stage implements SnapshotStage {
     this.#work = work;
   }
 
+  get next(): number {
+    return this.#reader.next;
+  }
+
   async add(chunk: Uint8Array): Promise<void> {
     this.#work.refuse();
     this.#open();

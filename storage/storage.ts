@@ -57,12 +57,15 @@ export interface Recovered {
 /** A consistent picture of the state at `meta`, in checked chunks of at most about 256 KiB. Close it, or LevelDB keeps old files. */
 export interface SnapshotReader {
   readonly meta: SnapshotMeta;
-  chunks(): AsyncIterable<Uint8Array>;
+  /** From chunk number `from` on; 0, the default, is the first. The same chunks each time. */
+  chunks(from?: number): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
 /** Where an incoming state is written beside the live one. Only a `write` with the matching snapshot order makes it live. */
 export interface SnapshotStage {
+  /** The number of the chunk that `add` takes next: those before it are on disk once their `add` has resolved. */
+  readonly next: number;
   /** A damaged or foreign chunk is refused: StorageError `snapshotDamaged`. */
   add(chunk: Uint8Array): Promise<void>;
   /** Everything staged is durable when this resolves. Refuses an incomplete stream. */

@@ -168,7 +168,12 @@ export function createMetrics(sources: MetricsSources): Metrics {
   counter('peer_links_total', 'Links to other managers that were made', () => transport.stats.linksMade);
   counter('peer_rejected_total', 'Connections on the peer port that were refused or cut off, by reason', () => each('reason', transport.stats.rejected));
   counter('snapshots_total', 'States streamed between managers', () =>
-    each('outcome', { sent: transport.stats.snapshotsSent, received: transport.stats.snapshotsReceived, failed: transport.stats.snapshotsFailed }),
+    each('outcome', {
+      sent: transport.stats.snapshotsSent,
+      received: transport.stats.snapshotsReceived,
+      failed: transport.stats.snapshotsFailed,
+      resumed: replica.stats.snapshots.resumed,
+    }),
   );
 
   counter('http_requests_total', 'Answers by route and class', () =>

@@ -115,6 +115,7 @@ export class Replica {
     this.snapshots = new Snapshots({
       storage,
       transport,
+      clock,
       logger,
       self: config.serverId,
       now: () => ({ alive: this.alive, term: this.core.term, commit: this.core.commit, installing: this.machine.replacing !== null }),
@@ -122,7 +123,8 @@ export class Replica {
         this.step({ type: 'snapshotSent', to, ok });
       },
       install: (message) => this.install(message),
-      writeFailed: (error) => this.writeFailed(error),
+      firstIndex: () => this.core.status().firstIndex,
+      diskFailed: (error) => this.writeFailed(error),
     });
     this.leadershipHost = {
       config,
@@ -520,6 +522,7 @@ export class Replica {
     this.refuseEverything();
     await this.lane.close();
     await this.transport.close();
+    await this.snapshots.close();
     await this.storage.close();
   }
 

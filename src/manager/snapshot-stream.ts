@@ -8,10 +8,12 @@ import { dial } from './dial.js';
 import type { FrameType } from './frames.js';
 import { decodeJson, encodeJson } from './handshake.js';
 import type { PeerContext } from './peer-context.js';
+import type { IncomingChunks } from './transport.js';
 
 /**
  * A state travels on a connection of its own: snapshotStart (an InstallSnapshot message), chunks, snapshotEnd {chunks}; the receiver acknowledges each chunk it has
- * taken and answers {ok} when it holds all of it. At most `snapshotWindow` chunks are on their way, so neither side holds more than that.
+ * taken and answers {ok} when it holds all of it. With the acknowledgement of the first chunk it may ask to go on at another one, {next}: the rest it
+ * holds from a stream that broke. At most `snapshotWindow` chunks are on their way, so neither side holds more than that.
  */
 /** Never rejects. False: refused, broken, too slow, or the reader failed. The reader stays the caller's to close. */
 export async function sendSnapshotTo(context: PeerContext, to: ServerId, term: Term, reader: SnapshotReader): Promise<boolean> {
@@ -20,6 +22,7 @@ export async function sendSnapshotTo(context: PeerContext, to: ServerId, term: T
   let ended: string | null = null;
   let linked = false;
   let acked = 0;
+  let next = 1;
   let answer: boolean | null = null;
   const connection = dial(context, to, 'snapshot', {
     linked: () => {
@@ -27,8 +30,10 @@ export async function sendSnapshotTo(context: PeerContext, to: ServerId, term: T
       wake();
     },
     frame: (type, payload) => {
-      if (type === 'snapshotAck') acked += 1;
-      else if (type === 'snapshotAnswer') answer = decodeJson(payload)?.ok === true;
+      if (type === 'snapshotAck') {
+        acked += 1;
+        if (acked === 1 && payload.length > 0) next = resumeOf(payload);
+      } else if (type === 'snapshotAnswer') answer = decodeJson(payload)?.ok === true;
       else connection?.close('unexpectedFrame');
       wake();
     },
@@ -58,12 +63,20 @@ export async function sendSnapshotTo(context: PeerContext, to: ServerId, term: T
     let sent = 0;
     if (await until(() => linked, limits.handshakeMs + limits.snapshotProgressMs)) {
       connection.write('snapshotStart', encodeMessage({ type: 'installSnapshot', from: context.self, to, term, snapshot: reader.meta }));
-      let open = true;
-      for await (const chunk of reader.chunks()) {
+      /** False: the stream is over. `limit`: chunks that may be on their way behind this one. */
+      const send = async (chunk: Uint8Array, limit: number): Promise<boolean> => {
         connection.write('snapshotChunk', [chunk]);
         sent += 1;
-        open = (await until(() => sent - acked < limits.snapshotWindow || answer !== null, limits.snapshotProgressMs)) && answer === null;
-        if (!open) break;
+        return (await until(() => sent - acked < limit || answer !== null, limits.snapshotProgressMs)) && answer === null;
+      };
+      let open = true;
+      for (const from of [0, 1]) {
+        // The first chunk alone, until the receiver has said where to go on.
+        for await (const chunk of reader.chunks(from === 0 ? 0 : next)) {
+          open = await send(chunk, from === 0 ? 1 : limits.snapshotWindow);
+          if (!open || from === 0) break;
+        }
+        if (!open || sent === 0) break;
       }
       if (open) {
         connection.write('snapshotEnd', [encodeJson({ chunks: sent })]);
@@ -88,6 +101,11 @@ export async function sendSnapshotTo(context: PeerContext, to: ServerId, term: T
   return taken;
 }
 
+function resumeOf(payload: Uint8Array): number {
+  const next = decodeJson(payload)?.next;
+  return typeof next === 'number' && Number.isSafeInteger(next) && next >= 1 ? next : 1;
+}
+
 /** One state coming in, on a connection that has been accepted for it. */
 export class SnapshotReceiver {
   readonly #context: PeerContext;
@@ -98,6 +116,7 @@ export class SnapshotReceiver {
   #received = 0;
   #complete = false;
   #broken: string | null = null;
+  #resume: number | null = null;
   #wake: () => void = () => {};
   #silence: Timer | null = null;
 
@@ -167,7 +186,7 @@ export class SnapshotReceiver {
     const { events, stats, log } = this.#context;
     let ok = false;
     try {
-      ok = await events.snapshot(this.#from, start.term, start.snapshot, this.#read());
+      ok = await events.snapshot(this.#from, start.term, start.snapshot, this.#incoming());
     } catch (error) {
       log.log(`snapshotTake:${this.#from}`, 'warn', `the state from server ${this.#from} was not taken: ${(error as Error).message}`, { peer: this.#from });
     }
@@ -178,12 +197,23 @@ export class SnapshotReceiver {
     this.#connection.finish('done');
   }
 
+  /** With the reader's own chunks: see IncomingChunks. */
+  #incoming(): IncomingChunks {
+    return {
+      [Symbol.asyncIterator]: () => this.#read(),
+      resumeAt: (next) => {
+        this.#resume = next;
+      },
+    };
+  }
+
   async *#read(): AsyncGenerator<Uint8Array> {
     for (;;) {
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
         yield chunk;
-        this.#connection.write('snapshotAck');
+        this.#connection.write('snapshotAck', this.#resume === null ? [] : [encodeJson({ next: this.#resume })]);
+        this.#resume = null;
       } else if (this.#complete) return;
       else if (this.#broken !== null) throw new Error(`the stream broke after ${this.#received} chunks (${this.#broken})`);
       else

@@ -3,13 +3,19 @@ import type { ServerId, Term } from '../../raft/ids.js';
 import type { Message } from '../../raft/message.js';
 import type { SnapshotReader } from '../../storage/storage.js';
 
+/** What a leader streams. Whoever holds the beginning of this very stream already may, with the first chunk in hand, ask to go on elsewhere. */
+export interface IncomingChunks extends AsyncIterable<Uint8Array> {
+  /** Before the second chunk is asked for: that one shall be number `next`. */
+  resumeAt(next: number): void;
+}
+
 /** What comes in from the other managers. Called from the event loop, never re-entrantly from `send`. */
 export interface TransportEvents {
   message(message: Message): void;
   /** The link to `server` broke, or a message to it was dropped: the core goes back to probing it. */
   unreachable(server: ServerId): void;
   /** A leader streams its state. Resolves true when it is staged durably and the core was told; false or a throw refuses it. */
-  snapshot(from: ServerId, term: Term, meta: SnapshotMeta, chunks: AsyncIterable<Uint8Array>): Promise<boolean>;
+  snapshot(from: ServerId, term: Term, meta: SnapshotMeta, chunks: IncomingChunks): Promise<boolean>;
 }
 
 /** The port between managers: TCP for real (peers.ts), the faulty network of the simulation in tests. */

@@ -89,6 +89,9 @@ t.test('a manager whose disk fails while it takes over a snapshot stops itself',
       planted: {
         storage: (inner) =>
           withStage(inner, (stage) => ({
+            get next() {
+              return stage.next;
+            },
             add: (chunk) => stage.add(chunk),
             abort: () => stage.abort(),
             finish: async () => {

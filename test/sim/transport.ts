@@ -3,7 +3,7 @@ import type { SnapshotMeta } from '../../raft/entry.js';
 import type { Message } from '../../raft/message.js';
 import { decodeMessage, encodeMessage } from '../../raft/codec.js';
 import type { SnapshotReader } from '../../storage/storage.js';
-import type { Transport, TransportEvents } from '../../src/manager/transport.js';
+import type { IncomingChunks, Transport, TransportEvents } from '../../src/manager/transport.js';
 import { deferred } from './deferred.js';
 import { fail } from './failure.js';
 import type { Network } from './network.js';
@@ -17,6 +17,8 @@ export interface TransportHooks {
   sent(message: Message): void;
   snapshotSent(): void;
   snapshotTaken(): void;
+  /** A stream went on where another one had broken. */
+  snapshotResumed(): void;
   /** What travels in its place: planted lies. */
   onTheWire(message: Message): Message;
 }
@@ -142,7 +144,7 @@ export class SimTransport implements Transport {
       const begun = await carry('snapshotBegin', () => {
         if (target.events === null) return;
         void target.events
-          .snapshot(this.#id, term, meta, inbox.chunks())
+          .snapshot(this.#id, term, meta, inbox)
           .then(
             (ok) => ok,
             () => false,
@@ -157,8 +159,7 @@ export class SimTransport implements Transport {
           });
       });
       if (!begun) return false;
-      for await (const chunk of reader.chunks()) {
-        if (answer.settled) return await answer.promise;
+      const carryChunk = async (chunk: Uint8Array): Promise<boolean> => {
         const copy = chunk.slice();
         if (copy.length > 0 && network.random.chance(network.faults.damage)) {
           network.stats.damaged++;
@@ -166,7 +167,28 @@ export class SimTransport implements Transport {
           copy[at] = (copy[at] as number) ^ (1 << network.random.between(0, 7));
         }
         network.scheduler.noteBytes(copy);
-        if (!(await carry('snapshotChunk', () => inbox.push(copy)))) return answer.settled ? await answer.promise : false;
+        return carry('snapshotChunk', () => inbox.push(copy));
+      };
+      let next = 1;
+      for (const pass of [0, 1]) {
+        for await (const chunk of reader.chunks(pass === 0 ? 0 : next)) {
+          if (answer.settled) return await answer.promise;
+          if (!(await carryChunk(chunk))) return answer.settled ? await answer.promise : false;
+          if (pass === 1) continue;
+          // The first one alone: the receiver may ask to go on elsewhere once it has looked at it.
+          const resume = deferred<number>();
+          const timer = this.process.at(CHUNK_TIMEOUT_MS, 'chunkTimeout', () => resume.resolve(0));
+          inbox.onFirstTaken((at) => {
+            this.process.at(network.latencyMs(target.endpoint, this.endpoint), 'chunkTaken', () => {
+              if (!network.isCut(target.endpoint, this.endpoint)) resume.resolve(at);
+            });
+          });
+          next = await resume.promise;
+          timer.cancel();
+          if (next === 0) return answer.settled ? await answer.promise : false;
+          if (next > 1) this.#hooks.snapshotResumed();
+          break;
+        }
       }
       if (!(await carry('snapshotEnd', () => inbox.end()))) return false;
       this.process.at(CHUNK_TIMEOUT_MS, 'snapshotTimeout', () => answer.resolve(false));
@@ -180,12 +202,15 @@ export class SimTransport implements Transport {
 }
 
 /** The receiving end of a snapshot stream. */
-class ChunkInbox {
+class ChunkInbox implements IncomingChunks {
   readonly #process: Process;
   readonly #chunks: Uint8Array[] = [];
   #ended = false;
   #broken: string | null = null;
   #wake: (() => void) | null = null;
+  #resume = 1;
+  #taken = 0;
+  #firstTaken: ((next: number) => void) | null = null;
 
   constructor(process: Process) {
     this.#process = process;
@@ -203,13 +228,32 @@ class ChunkInbox {
     if (this.#ended) return;
     this.#broken ??= why;
     this.#wake?.();
+    this.#tellTaken();
   }
 
-  async *chunks(): AsyncIterable<Uint8Array> {
+  resumeAt(next: number): void {
+    this.#resume = next;
+  }
+
+  /** Called once, with where to go on, when the first chunk has been looked at, or nobody will look any more (0). */
+  onFirstTaken(call: (next: number) => void): void {
+    this.#firstTaken = call;
+    this.#tellTaken();
+  }
+
+  #tellTaken(): void {
+    if (this.#firstTaken === null || (this.#taken === 0 && this.#broken === null)) return;
+    this.#firstTaken(this.#taken > 0 ? this.#resume : 0);
+    this.#firstTaken = null;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
     for (;;) {
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
         yield chunk;
+        this.#taken += 1;
+        this.#tellTaken();
         continue;
       }
       if (this.#ended) return;

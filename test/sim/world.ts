@@ -65,6 +65,7 @@ export interface WorldStats {
   repairs: number;
   snapshotsSent: number;
   snapshotsInstalled: number;
+  snapshotsResumed: number;
   workerCrashes: number;
   workersTakenOver: number;
   stateDigests: number;
@@ -97,6 +98,7 @@ export class World {
     repairs: 0,
     snapshotsSent: 0,
     snapshotsInstalled: 0,
+    snapshotsResumed: 0,
     workerCrashes: 0,
     workersTakenOver: 0,
     stateDigests: 0,
@@ -315,6 +317,9 @@ export class World {
       },
       snapshotTaken: () => {
         this.stats.snapshotsInstalled++;
+      },
+      snapshotResumed: () => {
+        this.stats.snapshotsResumed++;
       },
       onTheWire: this.planted.message ?? ((message) => message),
     });

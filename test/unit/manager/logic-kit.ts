@@ -327,7 +327,7 @@ class Link implements Transport {
     const source = async function* (): AsyncGenerator<Uint8Array> {
       yield* chunks;
     };
-    return target.events.snapshot(serverId(Number(this.name.slice(1))), inTerm, reader.meta, source());
+    return target.events.snapshot(serverId(Number(this.name.slice(1))), inTerm, reader.meta, Object.assign(source(), { resumeAt: () => {} }));
   }
 }
 

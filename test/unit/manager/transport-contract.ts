@@ -72,8 +72,8 @@ function reader(count: number, bytes: number, options: { failAfter?: number; hol
   return {
     meta: META,
     closed: false,
-    async *chunks() {
-      for (let at = 0; at < count; at += 1) {
+    async *chunks(from = 0) {
+      for (let at = from; at < count; at += 1) {
         if (at === options.failAfter) throw new Error('the disk is gone');
         if (at === 1 && options.hold !== undefined) await options.hold;
         yield new Uint8Array(bytes).fill(at);

@@ -4,9 +4,9 @@ import type { MembershipRefusal, Outcome } from './event.js';
 import { newestConfiguration } from './history.js';
 import { beat } from './heartbeat.js';
 import { NO_SERVER } from './ids.js';
-import { changesRole, firstStep, isVoter, leaveJoint, members, reaches, targetFault, toJoint } from './membership.js';
+import { changesRole, firstStep, isVoter, leaveJoint, mayLead, members, reaches, targetFault, toJoint } from './membership.js';
 import { BUSY } from './outcome.js';
-import { countRound, hasCaughtUp, isLevel } from './peers.js';
+import { countRound, hasCaughtUp, isLevel, isThere } from './peers.js';
 import { becomeFollower } from './roles.js';
 import { type Leader, leaderOf, peerOf, type State } from './state.js';
 
@@ -83,5 +83,12 @@ function finish(state: State, leader: Leader): void {
   leader.changing = configuration.next !== null;
   if (isVoter(configuration, state.id)) return;
   for (const peer of leader.peers) beat(state, leader, peer);
+  sayFarewell(state, leader);
   becomeFollower(state, state.term, NO_SERVER);
+}
+
+/** Who holds the whole log may campaign at once (thesis 3.10), so that nobody waits for an election timeout. A word that is lost costs just that. */
+function sayFarewell(state: State, leader: Leader): void {
+  const successor = leader.peers.find((peer) => peer.match === state.log.last && mayLead(state.configuration, peer.server) && isThere(state, peer));
+  if (successor !== undefined) state.outbox.push({ type: 'timeoutNow', from: state.id, to: successor.server, term: state.term });
 }

@@ -53,4 +53,4 @@ export function hasCaughtUp(state: State, peer: Progress): boolean {
 /** Without rounds: it holds everything that is committed. */
 export const isLevel = (state: State, peer: Progress): boolean => peer.state === 'replicate' && peer.match >= state.commit && isThere(state, peer);
 
-const isThere = (state: State, peer: Progress): boolean => state.tick - peer.heardAt < state.options.electionTicks;
+export const isThere = (state: State, peer: Progress): boolean => state.tick - peer.heardAt < state.options.electionTicks;

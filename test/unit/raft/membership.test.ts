@@ -305,6 +305,7 @@ t.test('6 a leader that is not in the new configuration leads on until that is c
     ],
     'the others learn that it is committed',
   );
+  t.match(solo.take('timeoutNow'), [{ to: 2, term: 1 }], 'and one that has all of its log may take over at once');
   t.equal(solo.applied.at(-1)?.index, 4);
   t.same(solo.rejected, []);
   solo.tick(10 * T);
@@ -407,6 +408,19 @@ t.test('A37 what waits for its new voters goes on under the next leader, and can
   net.restart(5);
   net.tick(4 * T);
   t.same(net.changed().raft.status().configuration, of(1, 2, 3, 4));
+  t.end();
+});
+
+t.test('6 a new leader sends to those whom the uncommitted configuration leaves out, until it is committed', (t) => {
+  const solo = new Solo({ id: 2, eager: true, log: [1] });
+  appendEntries(solo, 1, 1, 1, 1, [configurationEntry(2, 1, joint([1, 2, 3], [2, 4])), configurationEntry(3, 1, of(2, 4))], 2);
+  solo.tick(3 * T);
+  solo.hear(4, { type: 'preVoteResponse', term: 1, granted: true });
+  solo.hear(4, { type: 'voteResponse', term: 2, granted: true });
+  const peers = () => solo.raft.status().progress.map((peer) => peer.server);
+  t.same(peers(), [1, 3, 4]);
+  solo.accept(4, 4);
+  t.same(peers(), [4]);
   t.end();
 });
 

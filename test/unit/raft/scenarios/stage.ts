@@ -1,4 +1,4 @@
-import type { Message } from '../../../../raft/index.js';
+import { type Configuration, decodeConfiguration, isWitness, type Message, sameConfiguration, UNKNOWN_CLUSTER } from '../../../../raft/index.js';
 import { messageWords } from '../../../model/words.js';
 import { type Disk, entry, Network, type Server, sid, type Transfer, tm, ix, text, untext } from '../network.js';
 
@@ -8,9 +8,13 @@ import { type Disk, entry, Network, type Server, sid, type Transfer, tm, ix, tex
  *
  *     servers N [slow disks] [one entry an append] [leases]
  *                                    slow: a write is done when `persist` says so; else at once
+ *     servers N of which S S S [learner S] [witness S]
+ *                                    the others have an empty disk and wait to be added
  *     disk S term T log T T T ...    what a server finds when it starts: the terms of its entries
  *     campaign S                     its election timer has run out
  *     silence S                      it hears nothing for an election timeout; S stands still in its role otherwise
+ *     change S to S S S [learner S] [witness S]
+ *                                    who shall belong to the cluster: voters, some of them witnesses, and learners
  *     propose S a b    read S N      commands; a linearizable read with a number
  *     transfer S [S]                 S hands leadership over, to the other or to whom it finds fit
  *     deliver S>S | all              the oldest message from one to the other, or all until none is left
@@ -77,6 +81,9 @@ class Stage {
       case 'read':
         this.#outcome(this.network.step(first, { type: 'read', context: second as number }));
         break;
+      case 'change':
+        this.#outcome(this.network.step(first, { type: 'changeMembership', target: listsOf(line) }));
+        break;
       case 'transfer':
         this.#outcome(this.network.step(first, { type: 'transferLeadership', to: sid(second ?? 0) }));
         break;
@@ -123,7 +130,7 @@ class Stage {
         this.#outcome(this.network.step(first, { type: 'writeFailed' }));
         break;
       case 'show':
-        return this.network.servers.map((server) => stateLine(server));
+        return this.network.servers.map((server) => stateLine(server, this.network.configuration));
       default:
         throw new Error(`no such command: ${line}`);
     }
@@ -135,7 +142,7 @@ class Stage {
       told.push(read.granted ? `read ${read.context} may be served once ${read.index} is applied` : `read ${read.context} is not granted`);
     }
     for (const server of this.network.servers) {
-      const now = stateLine(server);
+      const now = stateLine(server, this.network.configuration);
       if (this.#shown.get(server.id) !== now) told.push(now);
       this.#shown.set(server.id, now);
     }
@@ -144,7 +151,10 @@ class Stage {
 
   #begin(count: number, line: string): void {
     const options = { ...(line.includes('one entry an append') ? { appendBytesMax: 1 } : {}), ...(line.includes('leases') ? { leaseTicks: 7 } : {}) };
-    const network = new Network({ count, options, lazyDisk: line.includes('slow disks') });
+    const begin = line.includes('of which') ? { ...UNKNOWN_CLUSTER, ...listsOf(line) } : null;
+    const settings =
+      begin === null ? {} : { configuration: { ...begin, witnesses: begin.witnesses.filter((one) => begin.voters.includes(one)) }, witnesses: begin.witnesses };
+    const network = new Network({ count, options, lazyDisk: line.includes('slow disks'), ...settings });
     const { push } = Array.prototype;
     const sent = (list: (Message | Transfer)[]): void => {
       for (const one of list) this.#sent.push(one);
@@ -155,7 +165,7 @@ class Stage {
       return push.apply(this, list);
     };
     this.#network = network;
-    for (const server of network.servers) this.#shown.set(server.id, stateLine(server));
+    for (const server of network.servers) this.#shown.set(server.id, stateLine(server, this.network.configuration));
   }
 
   #fill(id: number, words: readonly string[]): void {
@@ -202,8 +212,32 @@ class Stage {
   }
 }
 
-const showEntry = (one: { readonly term: number; readonly kind: string; readonly data: Uint8Array }): string =>
-  `${one.term}.${one.kind === 'command' ? untext(one.data) : one.kind}`;
+/** The servers behind "to" or "of which", "learner" and "witness". */
+function listsOf(line: string): Pick<Configuration, 'voters' | 'learners' | 'witnesses'> {
+  const after = (word: string): Configuration['voters'] =>
+    (line.match(new RegExp(`${word}((?: \\d+)+)`))?.[1] ?? '')
+      .split(' ')
+      .filter(Boolean)
+      .map((one) => sid(Number(one)));
+  return {
+    voters: after('to|of which'.split('|').find((word) => line.includes(` ${word} `)) ?? 'to'),
+    learners: after('learner'),
+    witnesses: after('witness'),
+  };
+}
+
+function showEntry(one: { readonly term: number; readonly kind: string; readonly data: Uint8Array }): string {
+  if (one.kind === 'configuration') return `${one.term}.${showConfiguration(decodeConfiguration(one.data))}`;
+  return `${one.term}.${one.kind === 'command' ? untext(one.data) : one.kind === 'omitted' ? '-' : one.kind}`;
+}
+
+/** {1 2 3 -> 1 2 4}: joint. 3w: a witness. */
+function showConfiguration(one: Configuration): string {
+  const list = (servers: Configuration['voters']): string => servers.map((server) => `${server}${isWitness(one, server) ? 'w' : ''}`).join(' ');
+  const learners = one.learners.length === 0 ? '' : `, learner ${list(one.learners)}`;
+  const next = one.next === null ? '' : `, then ${list(one.next.voters)}${one.next.learners.length === 0 ? '' : `, learner ${list(one.next.learners)}`}`;
+  return `{${one.outgoing === null ? '' : `${list(one.outgoing)} -> `}${list(one.voters)}${learners}${next}}`;
+}
 
 function sentWords(message: Message | Transfer): string {
   const way = `${message.from} -> ${message.to}  `;
@@ -212,7 +246,7 @@ function sentWords(message: Message | Transfer): string {
 }
 
 /** `|` stands behind what is committed; `[ ]` holds what is compacted; `(not durable: ...)` what the disk does not have yet. */
-function stateLine(server: Server): string {
+function stateLine(server: Server, first: Configuration): string {
   if (!server.up) return `${server.id}: down`;
   const status = server.raft.status();
   const { base, entries } = server.belief;
@@ -228,5 +262,10 @@ function stateLine(server: Server): string {
   const vote = status.vote === 0 ? '' : `, vote ${status.vote}`;
   const hands = server.raft.transferringTo === 0 ? '' : `, hands over to ${server.raft.transferringTo}`;
   const of = status.role === 'follower' && status.leader !== 0 ? ` of ${status.leader}` : '';
-  return `${server.id}: ${status.role}${of}, term ${status.term}${vote}, log ${words.join(' ')}${waits}${hands}${halted}`;
+  const under = sameConfiguration(status.configuration, first)
+    ? ''
+    : status.configuration.voters.length === 0
+      ? ', waits to be added'
+      : `, under ${showConfiguration(status.configuration)}`;
+  return `${server.id}: ${status.role}${of}, term ${status.term}${vote}, log ${words.join(' ')}${waits}${hands}${halted}${under}`;
 }

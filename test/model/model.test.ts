@@ -91,6 +91,28 @@ t.test('a bound on states ends it, and says what is left', (t) => {
   t.end();
 });
 
+t.test('the hash that is carried on from world to world is the hash of the world', (t) => {
+  for (const one of FAMILIES) {
+    const { model, first } = begin(one, one.short);
+    let row = first;
+    let wrong = 0;
+    for (let step = 0; step < 400; step += 1) {
+      model.open(row, 0, row.length);
+      const ways = model.count();
+      let reached: Int32Array | null = null;
+      for (let at = 0; at < ways && reached === null; at += 1) {
+        if (model.take((at + step * 7) % ways)) reached = model.next.slice(0, model.nextLength);
+      }
+      const { a, b } = model;
+      row = reached ?? first;
+      model.open(row, 0, row.length);
+      if (reached !== null && (model.a !== a || model.b !== b)) wrong += 1;
+    }
+    t.equal(wrong, 0, one.name);
+  }
+  t.end();
+});
+
 t.test('servers that differ in their names only are one world, and nothing else is', (t) => {
   const whole = run({ ...family('election'), symmetric: false }, { elections: 1, crashes: 1 });
   const folded = run(family('election'), { elections: 1, crashes: 1 });

@@ -10,6 +10,7 @@ import { fraction, type Random } from '../../src/random.js';
 import { type Operation, toLine } from '../history/history.js';
 import { judge, type Judgement } from '../history/judge.js';
 import { seededRandom } from '../unit/client/manual-clock.js';
+import { Pipeline } from './pipeline.js';
 
 /**
  * Real managers are killed, stopped for longer than an election timeout and started again, while clients submit, read and cancel the same few tasks at every
@@ -74,6 +75,7 @@ class Run {
   readonly #call: CallPort = createHttpCall();
   readonly #startedUs = nowUs();
   readonly #late: Promise<unknown>[] = [];
+  #struck = 0;
   #begun = 0;
   #processes = 0;
   #over = false;
@@ -93,7 +95,6 @@ class Run {
     await Promise.race([this.#nemesis(), all]);
     this.#over = true;
     await all;
-    await Promise.all(this.#late);
   }
 
   close(): Promise<void> {
@@ -125,12 +126,12 @@ class Run {
     return this.#processes;
   }
 
-  async #operate(process: number, name: Name, serverId: number, id = this.#nextId()): Promise<boolean | null> {
+  async #operate(process: number, name: Name, serverId: number, id = this.#nextId(), pipeline: Pipeline | null = null): Promise<boolean | null> {
     const payload = `p${this.#random.uint32() % PAYLOADS}`;
     const input = name === 'revision' ? null : name === 'submit' ? { id, payload } : { id };
     const address = this.#cluster.addressOf(serverId);
     const start = nowUs() - this.#startedUs;
-    const told = await ask(this.#call, address, name, id, payload);
+    const told = pipeline === null ? await ask(this.#call, address, name, id, payload) : await read(pipeline, id);
     const end = nowUs() - this.#startedUs;
     this.history.push({ process, op: name, input, output: told.ok === true ? told.output : null, start, end, ok: told.ok });
     if (name === 'get' && told.ok === true && serverId === this.#woken.serverId && end < this.#woken.untilUs) this.readsAfterSleep += 1;
@@ -149,7 +150,9 @@ class Run {
     const untilMs = systemClock.nowMs() + this.#options.seconds * 1000;
     await sleep(systemClock, 500);
     while (systemClock.nowMs() < untilMs) {
-      const fault = this.#weighted();
+      // The first two are the ones that show most; a short run has time for few.
+      const fault = this.#struck < 2 ? 'sleepingLeader' : this.#weighted();
+      this.#struck += 1;
       await this.#strike(fault);
       this.faultsDone[fault] += 1;
       this.#options.tell(
@@ -174,21 +177,25 @@ class Run {
       await this.#cluster.startManager(serverId).ready;
       return;
     }
-    // Connections that stand: what is asked over them later is answered in the very moment of waking, before a new leader can be heard.
-    await Promise.all(Array.from({ length: READS_ON_WAKING }, () => this.#operate(this.#nextProcess(), 'get', serverId)));
+    const pipeline = new Pipeline(this.#cluster.addressOf(serverId));
+    const read = (id?: string): Promise<unknown> => this.#operate(this.#nextProcess(), 'get', serverId, id, pipeline);
+    await read();
     child.signal('SIGSTOP');
+    this.#late.push(read());
     try {
       // An election timeout is about a second: the others go on under a new leader, and it knows nothing of that when it wakes.
       await sleep(systemClock, 1500 + 2500 * this.#fraction());
-      // Something new that surely is there, and reads of it which stand in the sleeper's sockets when it wakes.
+      // Something new that surely is there, and reads of it which stand in the sleeper's socket when it wakes.
       const id = `asleep-${this.#processes}`;
       await this.#operate(this.#nextProcess(), 'submit', this.#pick(this.#serverIds.filter((other) => other !== serverId)), id);
-      for (let at = 0; at < READS_ON_WAKING; at += 1) this.#late.push(this.#operate(this.#nextProcess(), 'get', serverId, at % 2 === 0 ? id : undefined));
+      for (let at = 0; at < READS_ON_WAKING; at += 1) this.#late.push(read(at % 2 === 0 ? id : undefined));
       await sleep(systemClock, 20);
     } finally {
       this.#woken = { serverId, untilUs: nowUs() - this.#startedUs + 1_000_000 };
       child.signal('SIGCONT');
     }
+    await Promise.all(this.#late.splice(0));
+    pipeline.close();
   }
 
   #fraction(): number {
@@ -230,8 +237,7 @@ async function ask(call: CallPort, address: string, name: Name, id: string, payl
     case 'get': {
       const result = await call.call(address, 'getTask', { params: { id }, query: {}, body: null }, limits);
       if (result.kind !== 'ok') return onlyRead(refused(result, 'taskNotFound', { found: false }));
-      const { run, state } = result.answer as { readonly run: { readonly input: string }; readonly state: string };
-      return { ok: true, output: { found: true, payload: run.input, cancelled: state === 'cancelled' } };
+      return seen(result.answer);
     }
     case 'cancel': {
       const result = await call.call(address, 'cancelTask', { params: { id }, query: {}, body: {} }, limits);
@@ -242,6 +248,18 @@ async function ask(call: CallPort, address: string, name: Name, id: string, payl
       return result.kind === 'ok' ? { ok: true, output: { revision: result.answer.revision } } : { ok: false };
     }
   }
+}
+
+function seen(task: unknown): Told {
+  const { run, state } = task as { readonly run: { readonly input: string }; readonly state: string };
+  return { ok: true, output: { found: true, payload: run.input, cancelled: state === 'cancelled' } };
+}
+
+async function read(pipeline: Pipeline, id: string): Promise<Told> {
+  const answer = await pipeline.get(`/v1/tasks/${id}`, ATTEMPT_MS);
+  if (answer === null) return { ok: false };
+  if (answer.status === 200) return seen(answer.body);
+  return (answer.body as { readonly code?: string }).code === 'taskNotFound' ? { ok: true, output: { found: false } } : { ok: false };
 }
 
 /** `expected` is an answer too. Of the others, these promise that nothing was taken; what else is not known. */

@@ -113,7 +113,7 @@ export function testTitles(): { readonly file: string; readonly name: string }[]
   const root = packageRoot();
   const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.test.ts'));
   return files.flatMap((file) =>
-    [...readFileSync(join(root, 'test', file), 'utf8').matchAll(/^t\.test\(\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`([^`]*)`)/gm)].map((match) => ({
+    [...readFileSync(join(root, 'test', file), 'utf8').matchAll(/^ {0,2}t\.test\(\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`([^`]*)`)/gm)].map((match) => ({
       file: join('test', file),
       name: (match[1] ?? match[2] ?? match[3] ?? '').replace(/\\(.)/g, '$1'),
     })),

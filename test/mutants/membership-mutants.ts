@@ -200,6 +200,43 @@ const transfer: readonly Mutant[] = [
   ),
 ];
 
+const leases: readonly Mutant[] = [
+  mutant(
+    'lease-outlives-a-stall',
+    'A46: what was sent before the loop stood still goes on counting',
+    'raft/lease.ts',
+    '  if (stalled) voidLease(leader);\n',
+    '',
+    unit('void after a stall'),
+  ),
+  mutant(
+    'lease-outlives-a-transfer',
+    'A47: the lease goes on after the word to a successor has left',
+    'raft/lease.ts',
+    '  leader.leaseAfter = Number.MAX_SAFE_INTEGER;\n',
+    '',
+    unit('void while leadership is handed over'),
+  ),
+  mutant(
+    'lease-from-the-answer',
+    'A46: the lease is counted from when the answers came, not from when the heartbeats were sent',
+    'raft/lease.ts',
+    'const floor = old > leader.leaseAfter ? old : leader.leaseAfter;',
+    'const floor = leader.leaseAfter;',
+    unit('a leader whose heartbeats a quorum has answered grants reads alone'),
+  ),
+  mutant(
+    'lease-broken-by-a-vote',
+    'thesis 6.4.1: who has just heard a leader campaigns all the same',
+    'raft/candidate.ts',
+    "const fault = isPromised(state) ? 'a leader may still hold a lease that this server gave' : campaignFault(state);",
+    'const fault = campaignFault(state);',
+    unit('the promise of a follower'),
+    unit('a restart forgets whom it has heard'),
+    unit('no read by lease is older than what was committed before it'),
+  ),
+];
+
 const repair: readonly Mutant[] = [
   mutant(
     'vote-of-a-forgetful-server',
@@ -230,4 +267,4 @@ const repair: readonly Mutant[] = [
   ),
 ];
 
-export const MEMBERSHIP: readonly Mutant[] = [...membership, ...transfer, ...repair];
+export const MEMBERSHIP: readonly Mutant[] = [...membership, ...transfer, ...leases, ...repair];

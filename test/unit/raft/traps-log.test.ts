@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Entry, Raft } from '../../../raft/index.js';
+import { type Configuration, encodeConfiguration, type Entry, Raft } from '../../../raft/index.js';
 import { entryCost, Log } from '../../../raft/log.js';
 import { advanceMatch, becomeProbe, becomeReplicate, newProgress, windowAdd } from '../../../raft/progress.js';
 import { reachedByMajority } from '../../../raft/quorum.js';
@@ -549,7 +549,7 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
   for (let seed = 1; seed <= 100; seed += 1) {
     const random = new Prng(seed);
     const pick = (): number => (random.chance(80) ? random.below(6) : (big[random.below(big.length)] as number));
-    const solo = seed % 3 === 0 ? Solo.leading({ eager: true }) : new Solo({ log: [1, 1, 2], commit: seed % 4, eager: true });
+    const solo = seed % 3 === 0 ? Solo.leading({ eager: true }) : new Solo({ log: [1, 1, 2], commit: seed % 4, eager: true, witness: seed % 4 === 1 });
     const types = [
       'preVoteRequest',
       'preVoteResponse',
@@ -567,8 +567,20 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
     ] as const;
     for (let at = 0; at < 200; at += 1) {
       const prevIndex = pick();
-      const entries = Array.from({ length: random.below(3) }, (_, place) => entry(random.chance(90) ? prevIndex + 1 + place : pick(), pick()));
       const list = (): ReturnType<typeof sid>[] => Array.from({ length: random.below(4) }, () => sid(random.below(5)));
+      const configuration = (): Configuration => ({
+        voters: list(),
+        outgoing: random.chance(80) ? null : list(),
+        learners: random.chance(80) ? [] : list(),
+        witnesses: random.chance(80) ? [] : list(),
+        next: random.chance(80) ? null : { voters: list(), learners: list() },
+      });
+      const kinds = (one: Entry): Entry => {
+        if (random.chance(70)) return one;
+        if (random.chance(50)) return { ...one, kind: 'configuration', data: random.chance(80) ? encodeConfiguration(configuration()) : one.data };
+        return { ...one, kind: 'omitted' };
+      };
+      const entries = Array.from({ length: random.below(3) }, (_, place) => kinds(entry(random.chance(90) ? prevIndex + 1 + place : pick(), pick())));
       const outcome = solo.hear(random.below(5), {
         type: types[random.below(types.length)] as (typeof types)[number],
         term: pick(),
@@ -591,12 +603,13 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
         snapshot: {
           index: ix(pick()),
           term: tm(pick()),
-          configuration: { voters: list(), outgoing: random.chance(80) ? null : list(), learners: list(), witnesses: [], next: null },
+          configuration: configuration(),
         },
       });
       if (!['ok', 'ignored'].includes(outcome.code)) t.fail(`outcome ${outcome.code}`);
       if (random.chance(10)) solo.tick();
       if (random.chance(5)) solo.step({ type: 'campaign' });
+      if (random.chance(5)) solo.step({ type: 'changeMembership', target: { ...configuration() } });
     }
   }
   t.pass('20000 messages');

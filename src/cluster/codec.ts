@@ -3,7 +3,8 @@ import { NO_ATTEMPTS } from './entries.js';
 import type { Epoch, NodeId, Revision, Session, TaskId } from './ids.js';
 import { notJson } from './json.js';
 import type { Attempt, Node, Resources, Task, TaskState } from './model.js';
-import { resultAt, resultText, SPEC_WIDTH, specAt, specText, text, textOrNull } from './packing.js';
+import { JsonWriter } from './json-writer.js';
+import { resultAt, SPEC_WIDTH, specAt, writeResult, writeSpec } from './packing.js';
 
 /**
  * Bytes of log entries and of state records: one version byte, then JSON in UTF-8. What a task's life writes again and again stands in
@@ -58,12 +59,26 @@ function parse(bytes: Uint8Array, version: number, what: string): unknown {
   }
 }
 
+/** PERF: one for all records and blocks; a call fills it and copies what it wrote before another can begin. */
+const writer = new JsonWriter(64 << 10);
+
 // Blocks.
 
 /** Throws CodecError `unwritable` for what no manager could read or write again: it must not get into the log. */
 export function encodeBlock(block: Block): Uint8Array {
   for (const command of block.commands) checkWritable(command);
-  return bytesOf(BLOCK_VERSION, `[${block.atMs},[${block.commands.map(commandText).join(',')}]]`);
+  writer.begin();
+  writer.byte(BLOCK_VERSION);
+  writer.raw('[');
+  writer.number(block.atMs);
+  let before = ',[';
+  for (const command of block.commands) {
+    writer.raw(before);
+    writeCommand(writer, command);
+    before = ',';
+  }
+  writer.raw(block.commands.length === 0 ? ',[]]' : ']]');
+  return writer.copy();
 }
 
 function checkWritable(command: Command): void {
@@ -89,16 +104,41 @@ export function decodeBlock(bytes: Uint8Array): Block {
 }
 
 /** submit, report and assign as arrays; what is rare as an object. */
-function commandText(command: Command): string {
+function writeCommand(to: JsonWriter, command: Command): void {
   switch (command.type) {
     case 'submit':
-      return `["s",${specText(command.task)}]`;
-    case 'report':
-      return `["r",${text(command.nodeId)},${command.session},[${command.items.map(itemText).join(',')}]]`;
-    case 'assign':
-      return `["a",[${command.pairs.map(({ taskId, nodeId }) => `${text(taskId)},${text(nodeId)}`).join(',')}]]`;
+      to.raw('["s",');
+      writeSpec(to, command.task);
+      to.raw(']');
+      return;
+    case 'report': {
+      to.raw('["r",');
+      to.text(command.nodeId);
+      to.raw(',');
+      to.number(command.session);
+      let before = ',[';
+      for (const item of command.items) {
+        to.raw(before);
+        writeItem(to, item);
+        before = ',';
+      }
+      to.raw(command.items.length === 0 ? ',[]]' : ']]');
+      return;
+    }
+    case 'assign': {
+      let before = '["a",[';
+      for (const { taskId, nodeId } of command.pairs) {
+        to.raw(before);
+        to.text(taskId);
+        to.raw(',');
+        to.text(nodeId);
+        before = ',';
+      }
+      to.raw(command.pairs.length === 0 ? '["a",[]]' : ']]');
+      return;
+    }
     default:
-      return JSON.stringify(command);
+      to.json(command);
   }
 }
 
@@ -129,10 +169,21 @@ function unpackCommand(packed: unknown): Command {
   throw new CodecError('unknownCommand', `A block holds a command that this build does not know: ${JSON.stringify(packed).slice(0, 100)}. Run a newer build`);
 }
 
-function itemText(item: ReportItem): string {
-  const head = `[${text(item.taskId)},${item.epoch},"${item.state}"`;
-  if (item.state !== 'running') return `${head},${resultText(item.result)}]`;
-  return item.progress === null ? `${head}]` : `${head},${item.progress.fraction},${textOrNull(item.progress.message)}]`;
+function writeItem(to: JsonWriter, item: ReportItem): void {
+  to.raw('[');
+  to.text(item.taskId);
+  to.raw(',');
+  to.numberThen(item.epoch);
+  to.text(item.state);
+  if (item.state !== 'running') {
+    to.raw(',');
+    writeResult(to, item.result);
+  } else if (item.progress !== null) {
+    to.raw(',');
+    to.numberThen(item.progress.fraction);
+    to.textOrNull(item.progress.message);
+  }
+  to.raw(']');
 }
 
 function unpackItem(packed: readonly unknown[]): ReportItem {
@@ -152,14 +203,44 @@ function unpackPairs(packed: readonly string[]): { taskId: TaskId; nodeId: NodeI
 // State records.
 
 /** A task as one line of its pack. */
-export function taskText(task: Task): string {
-  const { progress, result } = task;
-  return (
-    `[${specText(task.spec)},"${task.state}",${task.attempt},${task.epoch},${textOrNull(task.nodeId)},${task.cancelRequested},${task.notBeforeMs},` +
-    `${task.submittedAtMs},${task.finishedAtMs},${task.submittedRevision},${task.revision},${task.queuedSeq},${task.finishedSeq},` +
-    `[${task.attempts.length === 0 ? '' : task.attempts.map(attemptText).join(',')}],` +
-    `${progress === null ? 'null' : `[${progress.fraction},${textOrNull(progress.message)}]`},${result === null ? 'null' : `[${resultText(result)}]`}]`
-  );
+export function writeTask(to: JsonWriter, task: Task): void {
+  const { progress, result, attempts } = task;
+  to.raw('[');
+  writeSpec(to, task.spec);
+  to.raw(',');
+  to.text(task.state);
+  to.raw(',');
+  to.numberThen(task.attempt);
+  to.numberThen(task.epoch);
+  to.textOrNull(task.nodeId);
+  to.raw(task.cancelRequested ? ',true,' : ',false,');
+  to.numberThen(task.notBeforeMs);
+  to.numberThen(task.submittedAtMs);
+  to.numberThen(task.finishedAtMs);
+  to.numberThen(task.submittedRevision);
+  to.numberThen(task.revision);
+  to.numberThen(task.queuedSeq);
+  to.number(task.finishedSeq);
+  let before = ',[';
+  for (const attempt of attempts) {
+    to.raw(before);
+    writeAttempt(to, attempt);
+    before = ',';
+  }
+  to.raw(attempts.length === 0 ? ',[],' : '],');
+  if (progress === null) to.raw('null,');
+  else {
+    to.raw('[');
+    to.numberThen(progress.fraction);
+    to.textOrNull(progress.message);
+    to.raw('],');
+  }
+  if (result === null) to.raw('null]');
+  else {
+    to.raw('[');
+    writeResult(to, result);
+    to.raw(']]');
+  }
 }
 
 function taskAt(packed: readonly unknown[]): Task {
@@ -195,14 +276,36 @@ const LINE_FEED = 10;
 
 /** The value of `t/`. */
 export function encodeAlivePack(tasks: readonly Task[]): Uint8Array {
-  return bytesOf(RECORD_VERSION, `[${tasks.map((task) => text(task.spec.id)).join(',')}]\n${tasks.map(taskText).join('\n')}`);
+  writer.begin();
+  writer.byte(RECORD_VERSION);
+  writer.raw('[');
+  writeIds(tasks.length, (at) => (tasks[at] as Task).spec.id);
+  writer.raw(']');
+  for (const task of tasks) {
+    writer.byte(LINE_FEED);
+    writeTask(writer, task);
+  }
+  return writer.copy();
 }
 
 /** The value of `f/`: `lines` are the texts of its tasks. */
 export function encodeFinishedPack({ first, ids, states, finishedAtMs }: FinishedHeader, lines: Uint8Array): Uint8Array {
-  const letters = states.map((state) => state[0]).join('');
-  const head = bytesOf(RECORD_VERSION, `[${first},[${ids.map(text).join(',')}],"${letters}",[${finishedAtMs.join(',')}]]\n`);
-  return Buffer.concat([head, lines]);
+  writer.begin();
+  writer.byte(RECORD_VERSION);
+  writer.raw('[');
+  writer.number(first);
+  writer.raw(',[');
+  writeIds(ids.length, (at) => ids[at] as TaskId);
+  writer.raw(`],"${states.map((state) => state[0]).join('')}",[${finishedAtMs.join(',')}]]`);
+  writer.byte(LINE_FEED);
+  return Buffer.concat([writer.written, lines]);
+}
+
+function writeIds(count: number, idAt: (at: number) => TaskId): void {
+  for (let at = 0; at < count; at++) {
+    if (at > 0) writer.raw(',');
+    writer.text(idAt(at));
+  }
 }
 
 /** The ids of a `t/` record. Throws CodecError, as all that follow. */
@@ -263,8 +366,20 @@ function headOf(value: Uint8Array): Uint8Array {
   return end < 0 ? value : value.subarray(0, end);
 }
 
-const attemptText = (a: Attempt): string =>
-  `[${a.attempt},${a.epoch},${text(a.nodeId)},${a.assignedAtMs},${a.startedAtMs},${a.endedAtMs},${textOrNull(a.end)},${textOrNull(a.reason)}]`;
+function writeAttempt(to: JsonWriter, attempt: Attempt): void {
+  to.raw('[');
+  to.numberThen(attempt.attempt);
+  to.numberThen(attempt.epoch);
+  to.text(attempt.nodeId);
+  to.raw(',');
+  to.numberThen(attempt.assignedAtMs);
+  to.numberThen(attempt.startedAtMs);
+  to.numberThen(attempt.endedAtMs);
+  to.textOrNull(attempt.end);
+  to.raw(',');
+  to.textOrNull(attempt.reason);
+  to.raw(']');
+}
 
 function unpackAttempt(packed: readonly unknown[]): Attempt {
   return {

@@ -1,5 +1,6 @@
-import { encodeFinishedPack, type FinishedHeader, taskInLines, taskText } from './codec.js';
+import { encodeFinishedPack, type FinishedHeader, taskInLines, writeTask } from './codec.js';
 import type { TaskId } from './ids.js';
+import { JsonWriter } from './json-writer.js';
 import type { Task, TaskState } from './model.js';
 
 /** PERF: a record that is read as a whole for one task of it; a pack of large results ends early. */
@@ -13,23 +14,19 @@ export class NewPack implements FinishedHeader {
   readonly ids: TaskId[] = [];
   readonly states: TaskState[] = [];
   readonly finishedAtMs: number[] = [];
-  #lines = Buffer.allocUnsafeSlow(ROOM);
-  #bytes = 0;
+  readonly #lines = new JsonWriter(ROOM);
 
   constructor(first: number) {
     this.first = first;
   }
 
   get full(): boolean {
-    return this.ids.length >= PACK_TASKS || this.#bytes >= PACK_BYTES;
+    return this.ids.length >= PACK_TASKS || this.#lines.length >= PACK_BYTES;
   }
 
   add(task: Task): void {
-    const text = taskText(task);
-    // A UTF-16 unit is at most three bytes; a byte more for the line's end.
-    this.#reserve(text.length * 3 + 1);
-    if (this.#bytes > 0) this.#lines[this.#bytes++] = 10;
-    this.#bytes += this.#lines.write(text, this.#bytes, 'utf8');
+    if (this.ids.length > 0) this.#lines.byte(10);
+    writeTask(this.#lines, task);
     this.ids.push(task.spec.id);
     this.states.push(task.state);
     this.finishedAtMs.push(task.finishedAtMs as number);
@@ -38,19 +35,11 @@ export class NewPack implements FinishedHeader {
   /** The newest of that id. */
   find(id: TaskId): Task | null {
     const line = this.ids.lastIndexOf(id);
-    return line < 0 ? null : taskInLines(this.#lines.subarray(0, this.#bytes), 0, line);
+    return line < 0 ? null : taskInLines(this.#lines.written, 0, line);
   }
 
   /** Its record. */
   encode(): Uint8Array {
-    return encodeFinishedPack(this, this.#lines.subarray(0, this.#bytes));
-  }
-
-  #reserve(bytes: number): void {
-    const needed = this.#bytes + bytes;
-    if (needed <= this.#lines.length) return;
-    const lines = Buffer.allocUnsafeSlow(Math.max(needed, this.#lines.length * 2));
-    lines.set(this.#lines.subarray(0, this.#bytes));
-    this.#lines = lines;
+    return encodeFinishedPack(this, this.#lines.written);
   }
 }

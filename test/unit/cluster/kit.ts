@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { applyBlock } from '../../../src/cluster/apply.js';
 import { changesDurable, liveRecords, takeChanges } from '../../../src/cluster/changes.js';
-import { decodeBlock, encodeBlock, FINISHED_RANGE, tasksInPack, taskText } from '../../../src/cluster/codec.js';
+import { decodeBlock, encodeBlock, FINISHED_RANGE, tasksInPack } from '../../../src/cluster/codec.js';
 import type { Block, Command, Held, Outcome, ReportItem } from '../../../src/cluster/command.js';
 import { epoch, nodeId, revision, session, type TaskId, taskId } from '../../../src/cluster/ids.js';
 import { checkInvariants } from '../../../src/cluster/invariants.js';
@@ -64,7 +64,7 @@ export class Replica {
     for (const id of [...ids].sort()) {
       if (this.state.tasks.has(id)) continue;
       const task = findTask(this.state, id, this.finished);
-      if (task !== null) text.push(`finished ${taskText(task)}`);
+      if (task !== null) text.push(`finished ${JSON.stringify(task)}`);
     }
     return text.join('\n');
   }

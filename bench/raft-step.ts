@@ -10,6 +10,7 @@ import {
   type LogIndex,
   type Message,
   newEffects,
+  Numbers,
   Raft,
   type ServerId,
   type Term,
@@ -104,7 +105,9 @@ const [alone] = cluster(1, 1) as [Raft];
 const block = Array.from({ length: 64 }, () => COMMAND);
 const trio = cluster(3, 10);
 const [leader] = trio as [Raft];
-const small = cluster(3, 10, new Uint8Array(8))[0] as Raft;
+const smalls = cluster(3, 10, new Uint8Array(8));
+const [small] = smalls as [Raft];
+const numbers = new Numbers();
 const ticking = cluster(3, 10);
 let sum = 0;
 
@@ -156,6 +159,21 @@ const rows: Row[] = [
         sum = (sum + value) | 0;
       });
     }
+  }),
+  measure('encodeTo, into one array, of a leader of three with ten entries of 8 bytes', 20_000, 1, () => {
+    numbers.clear();
+    small.encodeTo(numbers);
+    sum += numbers.length;
+  }),
+  measure('encodeTo of all three, 8 bytes', 20_000, 1, () => {
+    numbers.clear();
+    for (const raft of smalls) raft.encodeTo(numbers);
+    sum += numbers.length;
+  }),
+  measure('encodeTo of all three, 100 bytes', 8_000, 1, () => {
+    numbers.clear();
+    for (const raft of trio) raft.encodeTo(numbers);
+    sum += numbers.length;
   }),
 ];
 const heapBefore = process.memoryUsage().heapUsed;

@@ -3,68 +3,85 @@ import { plus } from './ids.js';
 import { unreachable } from './invariant.js';
 import type { Message } from './message.js';
 import type { Progress, ProgressState } from './progress.js';
-import type { NumberSink } from './raft-types.js';
-import type { RoleName } from './raft-types.js';
+import { Numbers } from './numbers.js';
+import type { NumberSink, RoleName } from './raft-types.js';
 import type { Lane, Role, State } from './state.js';
 
 /**
  * The state as numbers. Canonical: equal states give equal numbers. Ticks go in as distances from now, so that two cores that differ only in
  * how long they have run are equal; lists go in with their length. Options do not: they never change.
  */
-export function encodeState(state: State, sink: NumberSink): void {
+export function encodeState(state: State, out: Numbers): void {
   const { tick } = state;
-  for (const value of [state.id, state.term, state.vote, state.commit, state.applied, state.handed]) sink(value);
-  sink(state.configurations.length);
+  const v = out.room(7);
+  let at = out.length;
+  v[at++] = state.id;
+  v[at++] = state.term;
+  v[at++] = state.vote;
+  v[at++] = state.commit;
+  v[at++] = state.applied;
+  v[at++] = state.handed;
+  v[at++] = state.configurations.length;
+  out.length = at;
   for (const one of state.configurations) {
-    sink(one.index);
-    configuration(one.configuration, sink);
+    out.put(one.index);
+    configuration(one.configuration, out);
   }
-  log(state, sink);
-  lane(state.lane, tick, sink);
-  role(state.role, tick, sink);
-  sink(state.installing === null ? -1 : state.installing.seq);
-  sink(state.installing === null ? -1 : state.installing.index);
-  sink(state.repair === null ? -1 : state.repair.index);
-  sink(state.repair === null ? -1 : state.repair.term);
-  for (const value of [
-    tick - state.timerAt,
-    state.timerTicks,
-    state.random,
-    state.fetchNext,
-    state.applyFetch,
-    state.gapFetch,
-    state.forward,
-    state.halted ? 1 : 0,
-  ])
-    sink(value);
-  entries(state.applyReady, sink);
-  sink(state.proposed.length);
-  for (const range of state.proposed) for (const value of [range.term, range.first, range.last]) sink(value);
-  sink(state.outbox.length);
-  for (const message of state.outbox) encodeMessageState(message, sink);
-  sink(state.grants.length);
-  for (const grant of state.grants) for (const value of [grant.context, grant.granted ? 1 : 0, grant.index]) sink(value);
-  sink(state.fetches.length);
-  for (const order of state.fetches) for (const value of [order.id, order.from, order.to, order.bytesMax]) sink(value);
-  sink(state.rejected.length);
-  for (const one of state.rejected) for (const value of [one.index, one.term, one.reason === 'superseded' ? 0 : 1]) sink(value);
-  sink(state.snapshots.length);
-  for (const one of state.snapshots) for (const value of [one.to, one.term]) sink(value);
-  if (state.options.leaseTicks > 0) lease(state, sink);
+  log(state, out);
+  lane(state.lane, tick, out);
+  role(state.role, tick, out);
+  timers(state, out);
+  entries(state.applyReady, out);
+  out.put(state.proposed.length);
+  for (const range of state.proposed) {
+    out.put(range.term);
+    out.put(range.first);
+    out.put(range.last);
+  }
+  out.put(state.outbox.length);
+  for (const message of state.outbox) encodeMessage(message, out);
+  out.put(state.grants.length);
+  for (const grant of state.grants) {
+    out.put(grant.context);
+    out.put(grant.granted ? 1 : 0);
+    out.put(grant.index);
+  }
+  out.put(state.fetches.length);
+  for (const order of state.fetches) {
+    out.put(order.id);
+    out.put(order.from);
+    out.put(order.to);
+    out.put(order.bytesMax);
+  }
+  out.put(state.rejected.length);
+  for (const one of state.rejected) {
+    out.put(one.index);
+    out.put(one.term);
+    out.put(one.reason === 'superseded' ? 0 : 1);
+  }
+  out.put(state.snapshots.length);
+  for (const one of state.snapshots) {
+    out.put(one.to);
+    out.put(one.term);
+  }
+  if (state.options.leaseTicks > 0) lease(state, out);
 }
 
 /** Only where leases are on: options never change. Older than an election timeout is all the same. */
-function lease({ role, tick, leaderHeardAt, options }: State, sink: NumberSink): void {
-  sink(Math.min(tick - leaderHeardAt, options.electionTicks));
+function lease({ role, tick, leaderHeardAt, options }: State, out: Numbers): void {
+  out.put(Math.min(tick - leaderHeardAt, options.electionTicks));
   if (role.name !== 'leader') return;
-  sink(role.leaseAfter);
-  sink(role.roundsBefore.length);
-  for (const round of role.roundsBefore) sink(round);
+  out.put(role.leaseAfter);
+  out.put(role.roundsBefore.length);
+  for (const round of role.roundsBefore) out.put(round);
 }
 
 const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration', 'omitted'];
 const ROLES: readonly RoleName[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 const PROGRESS: readonly ProgressState[] = ['probe', 'replicate', 'snapshot'];
+// PERF: what stands there nearly always, found without a search.
+const COMMAND = KINDS.indexOf('command');
+const REPLICATE = PROGRESS.indexOf('replicate');
 const MESSAGES: readonly Message['type'][] = [
   'preVoteRequest',
   'preVoteResponse',
@@ -81,186 +98,273 @@ const MESSAGES: readonly Message['type'][] = [
   'tailLost',
 ];
 
+// PERF: one for all, filled and given out within one call.
+const scratch = new Numbers();
+
+/** Numbers to who wants them one by one. */
+export function pour(fill: (out: Numbers) => void, sink: NumberSink): void {
+  scratch.clear();
+  fill(scratch);
+  const { values, length } = scratch;
+  for (let at = 0; at < length; at += 1) {
+    const value = values[at] as number;
+    // PERF: a small integer costs no object on its way through a call, a double does.
+    sink((value | 0) === value ? value | 0 : value);
+  }
+}
+
 /** A message as numbers, by the same rules: for checkers that hold messages in flight. */
-export function encodeMessageState(message: Message, sink: NumberSink): void {
-  for (const value of [MESSAGES.indexOf(message.type), message.from, message.to, message.term]) sink(value);
+export const encodeMessageState = (message: Message, sink: NumberSink): void => pour((out) => encodeMessage(message, out), sink);
+
+function encodeMessage(message: Message, out: Numbers): void {
+  out.put(MESSAGES.indexOf(message.type));
+  out.put(message.from);
+  out.put(message.to);
+  out.put(message.term);
   switch (message.type) {
     case 'preVoteRequest':
     case 'voteRequest':
-      sink(message.lastIndex);
-      sink(message.lastTerm);
-      sink(message.type === 'voteRequest' && message.transfer ? 1 : 0);
+      out.put(message.lastIndex);
+      out.put(message.lastTerm);
+      out.put(message.type === 'voteRequest' && message.transfer ? 1 : 0);
       return;
     case 'preVoteResponse':
     case 'voteResponse':
-      sink(message.granted ? 1 : 0);
+      out.put(message.granted ? 1 : 0);
       return;
     case 'appendRequest':
-      for (const value of [message.prevIndex, message.prevTerm, message.commit]) sink(value);
-      entries(message.entries, sink);
+      {
+        out.put(message.prevIndex);
+        out.put(message.prevTerm);
+        out.put(message.commit);
+      }
+      entries(message.entries, out);
       return;
     case 'appendResponse':
-      for (const value of [message.accepted ? 1 : 0, message.matchIndex, message.refusedIndex, message.hintIndex, message.hintTerm]) sink(value);
+      {
+        out.put(message.accepted ? 1 : 0);
+        out.put(message.matchIndex);
+        out.put(message.refusedIndex);
+        out.put(message.hintIndex);
+        out.put(message.hintTerm);
+      }
       return;
     case 'heartbeat':
-      sink(message.commit);
-      sink(message.round);
+      out.put(message.commit);
+      out.put(message.round);
       return;
     case 'heartbeatResponse':
-      sink(message.round);
+      out.put(message.round);
       return;
     case 'installSnapshot':
-      snapshot(message.snapshot, sink);
+      snapshot(message.snapshot, out);
       return;
     case 'timeoutNow':
       return;
     case 'readIndexRequest':
-      sink(message.context);
+      out.put(message.context);
       return;
     case 'readIndexResponse':
-      for (const value of [message.context, message.granted ? 1 : 0, message.index]) sink(value);
+      {
+        out.put(message.context);
+        out.put(message.granted ? 1 : 0);
+        out.put(message.index);
+      }
       return;
     case 'tailLost':
-      sink(message.lastIndex);
+      out.put(message.lastIndex);
       return;
     default:
       unreachable(message);
   }
 }
 
-function log(state: State, sink: NumberSink): void {
-  const { log } = state;
-  for (const value of [log.baseIndex, log.baseTerm, log.first, log.last, log.lastTerm, log.beforeTerm ?? -1]) sink(value);
-  for (let index = log.first; index <= log.last; index = plus(index, 1)) entry(log.entryAt(index), sink);
+function timers(state: State, out: Numbers): void {
+  const { tick, installing, repair } = state;
+  const v = out.room(12);
+  let at = out.length;
+  v[at++] = installing === null ? -1 : installing.seq;
+  v[at++] = installing === null ? -1 : installing.index;
+  v[at++] = repair === null ? -1 : repair.index;
+  v[at++] = repair === null ? -1 : repair.term;
+  v[at++] = tick - state.timerAt;
+  v[at++] = state.timerTicks;
+  v[at++] = state.random;
+  v[at++] = state.fetchNext;
+  v[at++] = state.applyFetch;
+  v[at++] = state.gapFetch;
+  v[at++] = state.forward;
+  v[at++] = state.halted ? 1 : 0;
+  out.length = at;
 }
 
-function lane(lane: Lane, tick: number, sink: NumberSink): void {
-  for (const value of [
-    lane.nextSeq,
-    lane.persistedSeq,
-    lane.hardSeq,
-    lane.dirty ? 1 : 0,
-    lane.hardDirty ? 1 : 0,
-    lane.truncateFrom ?? -1,
-    lane.commitWritten,
-    lane.durableIndex,
-  ])
-    sink(value);
-  entries(lane.entries, sink);
-  if (lane.snapshot === null) sink(-1);
-  else snapshot(lane.snapshot, sink);
-  sink(lane.issued.length);
-  for (const order of lane.issued) for (const value of [order.seq, order.last, tick - order.tick]) sink(value);
-  sink(lane.held.length);
+function log({ log }: State, out: Numbers): void {
+  const v = out.room(6);
+  let at = out.length;
+  v[at++] = log.baseIndex;
+  v[at++] = log.baseTerm;
+  v[at++] = log.first;
+  v[at++] = log.last;
+  v[at++] = log.lastTerm;
+  v[at++] = log.beforeTerm ?? -1;
+  out.length = at;
+  for (let index = log.first; index <= log.last; index = plus(index, 1)) entry(log.entryAt(index), out);
+}
+
+function lane(lane: Lane, tick: number, out: Numbers): void {
+  const v = out.room(8);
+  let at = out.length;
+  v[at++] = lane.nextSeq;
+  v[at++] = lane.persistedSeq;
+  v[at++] = lane.hardSeq;
+  v[at++] = lane.dirty ? 1 : 0;
+  v[at++] = lane.hardDirty ? 1 : 0;
+  v[at++] = lane.truncateFrom ?? -1;
+  v[at++] = lane.commitWritten;
+  v[at++] = lane.durableIndex;
+  out.length = at;
+  entries(lane.entries, out);
+  if (lane.snapshot === null) out.put(-1);
+  else snapshot(lane.snapshot, out);
+  out.put(lane.issued.length);
+  for (const order of lane.issued) {
+    out.put(order.seq);
+    out.put(order.last);
+    out.put(tick - order.tick);
+  }
+  out.put(lane.held.length);
   for (const held of lane.held) {
-    sink(held.seq);
-    encodeMessageState(held.message, sink);
+    out.put(held.seq);
+    encodeMessage(held.message, out);
   }
 }
 
-function role(role: Role, tick: number, sink: NumberSink): void {
-  sink(ROLES.indexOf(role.name));
+function role(role: Role, tick: number, out: Numbers): void {
+  out.put(ROLES.indexOf(role.name));
   switch (role.name) {
     case 'follower':
-      sink(role.leader);
-      sink(role.reads.length);
-      for (const read of role.reads) for (const value of [read.context, read.forward, read.deadline - tick]) sink(value);
+      out.put(role.leader);
+      out.put(role.reads.length);
+      for (const read of role.reads) {
+        out.put(read.context);
+        out.put(read.forward);
+        out.put(read.deadline - tick);
+      }
       return;
     case 'preCandidate':
     case 'candidate':
       // Sets: the order in which the answers came does not matter.
       servers(
         [...role.yes].sort((a, b) => a - b),
-        sink,
+        out,
       );
       servers(
         [...role.no].sort((a, b) => a - b),
-        sink,
+        out,
       );
       return;
     case 'leader':
-      for (const value of [role.first, role.uncommittedBytes, role.round, tick - role.beatAt]) sink(value);
-      sink(role.transferTo);
-      sink(role.transferTo === 0 ? 0 : role.transferDeadline - tick);
-      sink(role.transferTo === 0 ? 0 : role.transferRound);
-      sink(role.changing ? 1 : 0);
-      sink(role.peers.length);
-      for (const peer of role.peers) progress(peer, tick, sink);
-      sink(role.reads.length);
-      for (const read of role.reads) for (const value of [read.context, read.from, read.deadline - tick, read.round, read.index]) sink(value);
+      {
+        out.put(role.first);
+        out.put(role.uncommittedBytes);
+        out.put(role.round);
+        out.put(tick - role.beatAt);
+      }
+      out.put(role.transferTo);
+      out.put(role.transferTo === 0 ? 0 : role.transferDeadline - tick);
+      out.put(role.transferTo === 0 ? 0 : role.transferRound);
+      out.put(role.changing ? 1 : 0);
+      out.put(role.peers.length);
+      for (const peer of role.peers) progress(peer, tick, out);
+      out.put(role.reads.length);
+      for (const read of role.reads) {
+        out.put(read.context);
+        out.put(read.from);
+        out.put(read.deadline - tick);
+        out.put(read.round);
+        out.put(read.index);
+      }
       return;
     default:
       unreachable(role);
   }
 }
 
-function progress(peer: Progress, tick: number, sink: NumberSink): void {
-  for (const value of [
-    peer.server,
-    PROGRESS.indexOf(peer.state),
-    peer.match,
-    peer.next,
-    peer.probeSent ? 1 : 0,
-    peer.commitSent,
-    tick - peer.heardAt,
-    peer.roundAcked,
-    peer.matchAtBeat,
-    peer.state === 'snapshot' ? tick - peer.snapshotAt : 0,
-    peer.fetchId,
-    peer.fetchId === 0 ? 0 : peer.fetchNext,
-    peer.knownIndex,
-    peer.knownTerm,
-    peer.goal,
-    peer.goal === 0 ? 0 : tick - peer.goalAt,
-    peer.roundTicks,
-    peer.window.count,
-    peer.window.bytes,
-  ])
-    sink(value);
+function progress(peer: Progress, tick: number, out: Numbers): void {
+  const v = out.room(19);
+  let at = out.length;
+  v[at++] = peer.server;
+  v[at++] = peer.state === 'replicate' ? REPLICATE : PROGRESS.indexOf(peer.state);
+  v[at++] = peer.match;
+  v[at++] = peer.next;
+  v[at++] = peer.probeSent ? 1 : 0;
+  v[at++] = peer.commitSent;
+  v[at++] = tick - peer.heardAt;
+  v[at++] = peer.roundAcked;
+  v[at++] = peer.matchAtBeat;
+  v[at++] = peer.state === 'snapshot' ? tick - peer.snapshotAt : 0;
+  v[at++] = peer.fetchId;
+  v[at++] = peer.fetchId === 0 ? 0 : peer.fetchNext;
+  v[at++] = peer.knownIndex;
+  v[at++] = peer.knownTerm;
+  v[at++] = peer.goal;
+  v[at++] = peer.goal === 0 ? 0 : tick - peer.goalAt;
+  v[at++] = peer.roundTicks;
+  v[at++] = peer.window.count;
+  v[at++] = peer.window.bytes;
+  out.length = at;
   const { window } = peer;
   for (let at = 0; at < window.count; at += 1) {
     const slot = (window.head + at) % window.last.length;
-    sink(window.last[slot] as number);
-    sink(window.cost[slot] as number);
+    out.put(window.last[slot] as number);
+    out.put(window.cost[slot] as number);
   }
 }
 
-function entries(list: readonly Entry[], sink: NumberSink): void {
-  sink(list.length);
-  for (const one of list) entry(one, sink);
+function entries(list: readonly Entry[], out: Numbers): void {
+  out.put(list.length);
+  for (const one of list) entry(one, out);
 }
 
-function entry(one: Entry, sink: NumberSink): void {
-  sink(one.index);
-  sink(one.term);
-  sink(KINDS.indexOf(one.kind));
-  const { data } = one;
-  sink(data.length);
-  for (let at = 0; at < data.length; at += 4) {
-    sink((((data[at] as number) * 256 + (data[at + 1] ?? 0)) * 256 + (data[at + 2] ?? 0)) * 256 + (data[at + 3] ?? 0));
+function entry({ index, term, kind, data }: Entry, out: Numbers): void {
+  const size = data.length;
+  const v = out.room(5 + (size >> 2));
+  let at = out.length;
+  v[at++] = index;
+  v[at++] = term;
+  v[at++] = kind === 'command' ? COMMAND : KINDS.indexOf(kind);
+  v[at++] = size;
+  let byte = 0;
+  for (const whole = size & ~3; byte < whole; byte += 4) {
+    v[at++] = (((data[byte] as number) << 24) | ((data[byte + 1] as number) << 16) | ((data[byte + 2] as number) << 8) | (data[byte + 3] as number)) >>> 0;
   }
+  if (byte < size) v[at++] = (((data[byte] as number) << 24) | ((data[byte + 1] ?? 0) << 16) | ((data[byte + 2] ?? 0) << 8)) >>> 0;
+  out.length = at;
 }
 
-function snapshot(meta: SnapshotMeta, sink: NumberSink): void {
-  sink(meta.index);
-  sink(meta.term);
-  configuration(meta.configuration, sink);
+function snapshot(meta: SnapshotMeta, out: Numbers): void {
+  out.put(meta.index);
+  out.put(meta.term);
+  configuration(meta.configuration, out);
 }
 
-function configuration(value: Configuration, sink: NumberSink): void {
-  servers(value.voters, sink);
-  if (value.outgoing === null) sink(-1);
-  else servers(value.outgoing, sink);
-  servers(value.learners, sink);
-  servers(value.witnesses, sink);
-  if (value.next === null) sink(-1);
+function configuration(value: Configuration, out: Numbers): void {
+  servers(value.voters, out);
+  if (value.outgoing === null) out.put(-1);
+  else servers(value.outgoing, out);
+  servers(value.learners, out);
+  servers(value.witnesses, out);
+  if (value.next === null) out.put(-1);
   else {
-    servers(value.next.voters, sink);
-    servers(value.next.learners, sink);
+    servers(value.next.voters, out);
+    servers(value.next.learners, out);
   }
 }
 
-function servers(list: readonly number[], sink: NumberSink): void {
-  sink(list.length);
-  for (const server of list) sink(server);
+function servers(list: readonly number[], out: Numbers): void {
+  const v = out.room(list.length + 1);
+  let at = out.length;
+  v[at++] = list.length;
+  for (let one = 0; one < list.length; one += 1) v[at++] = list[one] as number;
+  out.length = at;
 }

@@ -20,6 +20,7 @@ export {
 } from './codec.js';
 export { encodeMessageState } from './encode.js';
 export { InvariantError } from './invariant.js';
+export { Numbers } from './numbers.js';
 export {
   completeConfiguration,
   configurationFault,

@@ -28,12 +28,21 @@ export function newLane(durableIndex: LogIndex, commitWritten: LogIndex): Lane {
   };
 }
 
+/** PERF: by name and in the order of newLane, see cloneState. */
 export function cloneLane(lane: Lane): Lane {
   return {
-    ...lane,
-    entries: lane.entries.slice(),
-    issued: lane.issued.map((order) => ({ seq: order.seq, last: order.last, tick: order.tick })),
-    held: lane.held.map((held) => ({ seq: held.seq, message: held.message })),
+    nextSeq: lane.nextSeq,
+    persistedSeq: lane.persistedSeq,
+    hardSeq: lane.hardSeq,
+    dirty: lane.dirty,
+    hardDirty: lane.hardDirty,
+    truncateFrom: lane.truncateFrom,
+    entries: lane.entries.length === 0 ? [] : lane.entries.slice(),
+    snapshot: lane.snapshot,
+    commitWritten: lane.commitWritten,
+    durableIndex: lane.durableIndex,
+    issued: lane.issued.length === 0 ? [] : lane.issued.map((order) => ({ seq: order.seq, last: order.last, tick: order.tick })),
+    held: lane.held.length === 0 ? [] : lane.held.map((held) => ({ seq: held.seq, message: held.message })),
   };
 }
 

@@ -4,6 +4,7 @@ import { invariant } from './invariant.js';
 
 /** What an entry counts for in every bound on bytes: its data and what it costs around it. */
 export const ENTRY_OVERHEAD = 64;
+const NOTHING: readonly Entry[] = [];
 export const entryCost = (entry: Entry): number => entry.data.length + ENTRY_OVERHEAD;
 
 /**
@@ -37,13 +38,13 @@ export class Log {
     this.lastTerm = lastTerm;
     this.beforeTerm = this.first - 1 === baseIndex ? baseTerm : tail.length === 0 ? lastTerm : null;
     this.bytes = 0;
-    this.#tail = [...tail];
+    this.#tail = tail.slice();
     this.#head = 0;
-    for (const entry of tail) this.bytes += entryCost(entry);
+    for (let at = 0; at < tail.length; at += 1) this.bytes += entryCost(tail[at] as Entry);
   }
 
   clone(): Log {
-    const copy = new Log(this.baseIndex, this.baseTerm, this.last, this.lastTerm, []);
+    const copy = new Log(this.baseIndex, this.baseTerm, this.last, this.lastTerm, NOTHING);
     copy.first = this.first;
     copy.beforeTerm = this.beforeTerm;
     copy.bytes = this.bytes;

@@ -76,10 +76,34 @@ export function newProgress(server: ServerId, next: LogIndex, tick: number, witn
   };
 }
 
+/** PERF: by name and in the order of newProgress, see cloneState. */
 export function cloneProgress(peer: Progress): Progress {
-  const { window } = peer;
-  return { ...peer, window: { last: window.last.slice(), cost: window.cost.slice(), head: window.head, count: window.count, bytes: window.bytes } };
+  return {
+    server: peer.server,
+    state: peer.state,
+    match: peer.match,
+    next: peer.next,
+    probeSent: peer.probeSent,
+    commitSent: peer.commitSent,
+    heardAt: peer.heardAt,
+    roundAcked: peer.roundAcked,
+    matchAtBeat: peer.matchAtBeat,
+    snapshotAt: peer.snapshotAt,
+    fetchId: peer.fetchId,
+    fetchNext: peer.fetchNext,
+    knownIndex: peer.knownIndex,
+    knownTerm: peer.knownTerm,
+    witness: peer.witness,
+    goal: peer.goal,
+    goalAt: peer.goalAt,
+    roundTicks: peer.roundTicks,
+    window: cloneWindow(peer.window),
+  };
 }
+
+/** What an empty window has room for does not matter. */
+const cloneWindow = ({ last, cost, head, count, bytes }: Window): Window =>
+  count === 0 ? { last: [], cost: [], head: 0, count: 0, bytes: 0 } : { last: last.slice(), cost: cost.slice(), head, count, bytes };
 
 export function becomeProbe(peer: Progress, next: LogIndex): void {
   invariant(next > peer.match, 'match < next: match, next', peer.match, next);

@@ -1,7 +1,7 @@
 import { campaign, countVotes, onPreVoteResponse, onVoteResponse } from './candidate.js';
 import { advanceLeaderCommit, handOut, onApplied, onApplyFetched } from './commit.js';
 import type { Effects } from './effects.js';
-import { encodeState } from './encode.js';
+import { encodeState, pour } from './encode.js';
 import { changeMembership } from './change.js';
 import type { Configuration, Entry, SnapshotMeta } from './entry.js';
 import type { Event, Outcome } from './event.js';
@@ -23,6 +23,7 @@ import {
 } from './leader.js';
 import { leaseTick } from './lease.js';
 import type { Message } from './message.js';
+import type { Numbers } from './numbers.js';
 import { HALTED, ignored, OK } from './outcome.js';
 import type { NumberSink, RaftInit, RaftOptions, Status } from './raft-types.js';
 import { expireReads, onRead, onReadIndexRequest, onReadIndexResponse, startReads } from './reads.js';
@@ -77,7 +78,14 @@ export class Raft {
   /** The whole state as numbers in a canonical order, the bytes of entries included: two cores behave alike if and only if it is the same. */
   encode(sink: NumberSink): void {
     this.#enter();
-    encodeState(this.#state, sink);
+    pour((out) => encodeState(this.#state, out), sink);
+    this.#entered = false;
+  }
+
+  /** The same numbers behind those that stand in `numbers`. PERF: the way for a checker that encodes millions of states. */
+  encodeTo(numbers: Numbers): void {
+    this.#enter();
+    encodeState(this.#state, numbers);
     this.#entered = false;
   }
 

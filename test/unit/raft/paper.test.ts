@@ -1,5 +1,5 @@
 import t from 'tap';
-import { InvariantError, newEffects, Raft } from '../../../raft/index.js';
+import { Numbers, InvariantError, newEffects, Raft } from '../../../raft/index.js';
 import { DEFAULT_OPTIONS } from '../../../raft/index.js';
 import { entry, ix, Network, OPTIONS, sid, text, tm, untext, voters } from './network.js';
 import { initOf, Solo } from './solo.js';
@@ -622,5 +622,9 @@ t.test('a shell that breaks its promises is stopped by name', (t) => {
 function numbers(raft: Raft): number[] {
   const found: number[] = [];
   raft.encode((value) => found.push(value));
+  const written = new Numbers();
+  written.put(7);
+  raft.encodeTo(written);
+  if (written.length !== found.length + 1 || found.some((value, at) => value !== written.values[at + 1])) throw new Error('encode and encodeTo differ');
   return found;
 }

@@ -28,7 +28,7 @@ export class StateWriter {
   private readonly clock: Clock;
   private readonly flushMs: number;
   private readonly logSize: LogSize;
-  /** Commands or configurations were applied since the last take: since then. */
+  /** Entries that count were applied since the last take: since then. */
   private unwrittenSinceMs: number | null = null;
   private wanted = false;
   private readonly waiters: Waiter[] = [];
@@ -49,7 +49,8 @@ export class StateWriter {
   applied(entry: Entry): void {
     if (entry.kind === 'configuration') this.configuration = decodeConfiguration(entry.data);
     this.logSize.applied(entry, this.configuration);
-    if (entry.kind === 'command' || entry.kind === 'configuration') this.unwrittenSinceMs ??= this.clock.nowMs();
+    // On a witness nothing changes but where it stands: that goes to disk too, or its log could never go.
+    if (entry.kind !== 'noop') this.unwrittenSinceMs ??= this.clock.nowMs();
   }
 
   /** Null: nothing is due. */

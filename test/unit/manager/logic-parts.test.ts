@@ -1,6 +1,9 @@
 /** The parts that compute: liveness, queues of proposals and reads, timeouts, ids, measures. Values in, values out. */
 import t from 'tap';
-import { logIndex, term } from '../../../raft/ids.js';
+import { encodeConfiguration } from '../../../raft/codec.js';
+import type { EntryKind } from '../../../raft/entry.js';
+import { logIndex, serverId, term } from '../../../raft/ids.js';
+import { plainConfiguration } from '../../../raft/membership.js';
 import type { Clock } from '../../../src/clock.js';
 import type { Block, Command, Outcome } from '../../../src/cluster/command.js';
 import { type NodeId, nodeId, revision, session } from '../../../src/cluster/ids.js';
@@ -12,11 +15,13 @@ import { Liveness } from '../../../src/manager/liveness.js';
 import { LogSize } from '../../../src/manager/log-size.js';
 import { type Placed, Proposals } from '../../../src/manager/proposals.js';
 import { Reads } from '../../../src/manager/reads.js';
+import { StateWriter } from '../../../src/manager/state-writer.js';
 import { TaskIds } from '../../../src/manager/task-ids.js';
 import { Ticker } from '../../../src/manager/ticker.js';
 import { AttemptTimeouts } from '../../../src/manager/timeouts.js';
 import { Watches } from '../../../src/manager/watches.js';
 import { SimRandom } from '../../sim/random.js';
+import { ManualClock } from '../client/manual-clock.js';
 
 const names = (lost: readonly { nodeId: NodeId }[]): string[] => lost.map((each) => each.nodeId);
 
@@ -478,4 +483,36 @@ t.test('small things: the queue, measures of JSON, ids, the size of the log', as
   t.equal(size.compaction(at(10), false)?.index, 10);
   t.equal(size.compaction(at(20), false)?.index, 12, '8,000 bytes stay');
   t.equal(size.compaction(at(20), false), null, 'each once');
+});
+
+t.test('the persisted state and the base of the log carry the configuration at their index (trap A42)', async (t) => {
+  const clock = new ManualClock();
+  const begin = plainConfiguration([serverId(1)]);
+  const later = plainConfiguration([serverId(2)]);
+  const writer = new StateWriter(clock, 1000, 8000, { index: logIndex(0), term: term(0), configuration: begin });
+  const apply = (from: number, to: number, kind: EntryKind, data: Uint8Array): void => {
+    for (let index = from; index <= to; index += 1) writer.applied({ index: logIndex(index), term: term(1), kind, data });
+  };
+  const write = (index: number) => {
+    writer.hurry();
+    const taken = writer.take(newState(), logIndex(index), term(1));
+    if (taken !== null) writer.written(taken);
+    return taken?.applied;
+  };
+  apply(1, 2, 'command', new Uint8Array(936));
+  t.match(write(2), { index: 2, configuration: begin });
+  apply(3, 3, 'configuration', encodeConfiguration(later));
+  t.match(write(3), { index: 3, configuration: later }, 'a configuration alone is written too');
+  apply(4, 10, 'command', new Uint8Array(936));
+  t.match(write(10), { index: 10, configuration: later });
+  t.match(writer.compaction(false), { index: 1, configuration: begin }, 'an older index, an older configuration');
+  apply(11, 14, 'command', new Uint8Array(936));
+  write(14);
+  t.match(writer.compaction(false), { index: 6, configuration: later });
+  t.equal(write(14), undefined);
+  apply(15, 15, 'omitted', new Uint8Array(0));
+  t.match(write(15), { index: 15 }, 'a witness moves as well');
+  writer.replaced({ index: logIndex(20), term: term(1), configuration: begin });
+  apply(21, 21, 'command', new Uint8Array(9));
+  t.match(write(21), { index: 21, configuration: begin }, 'a snapshot brings its own');
 });

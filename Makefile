@@ -13,7 +13,7 @@ SECONDS_OF_CHAOS ?= 60
 CHAOS_SEED ?=
 HISTORY ?=
 
-.PHONY: help setup build demo test verify fix sim model mutants chaos kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply clean
+.PHONY: help setup build demo test verify fix sim model mutants chaos kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply bench-cpu clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -83,6 +83,9 @@ bench-raft-step: build ## the bare Raft core: microseconds a step, clone and enc
 
 bench-apply: build ## the bare state machine and scheduler: microseconds a command, bytes a pending task
 	node --expose-gc dist/bench/apply.js 1000000
+
+bench-cpu: build ## CPU microseconds an operation, by process (PROFILE_DIR=folder for V8 profiles)
+	node dist/bench/cpu.js $(if $(PROFILE_DIR),--profile $(PROFILE_DIR))
 
 clean: ## remove what was built
 	rm -rf dist .out

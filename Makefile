@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NODE_MODULES := node_modules/.package-lock.json
 DIST := dist/.built
-SOURCES := $(shell find raft storage src test bench -name '*.ts' -not -path 'bench/peers/*' 2>/dev/null) tsconfig.json package.json
+SOURCES := $(shell find raft storage src test bench examples -name '*.ts' -not -path 'bench/peers/*' 2>/dev/null) tsconfig.json package.json
 
 SEEDS ?= 1..300
 PROFILE ?=

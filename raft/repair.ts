@@ -5,7 +5,7 @@ import type { TailLost } from './message.js';
 import { NUMBER_MAX, type State } from './state.js';
 
 /**
- * A server whose disk has lost what it may have acknowledged (protocol-aware recovery: Alagappan et al., FAST'18; docs/decisions/0004). It knows the
+ * A server whose disk has lost what it may have acknowledged (protocol-aware recovery: Alagappan et al., FAST'18; docs/decisions/0005). It knows the
  * newest term and vote it gave, and how far its word may reach: `index`, and the term of the entry there. Until it holds all of that again it
  * does not campaign and gives neither votes nor pre-votes; it takes appends and snapshots, and acknowledges what is durable, like anybody else.
  *

@@ -21,7 +21,7 @@ import { StorageError } from './storage.js';
 
 /**
  * A damaged directory, made fit to open again: what is bad is dropped, and the head says up to where the dropped may have been acknowledged, so that
- * the core gives no vote until the quorum has given it back (raft/repair.ts, docs/decisions/0004). All of it in one synced batch; until that is on
+ * the core gives no vote until the quorum has given it back (raft/repair.ts, docs/decisions/0005). All of it in one synced batch; until that is on
  * disk the old evidence is untouched.
  *
  * It takes that the newest term and vote are known, and how far the newest log reached: from the head, if it is whole and fits the slots, or

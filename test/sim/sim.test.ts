@@ -109,6 +109,44 @@ t.test('a manager whose disk fails while it takes over a snapshot stops itself',
   t.equal(stopped, 1, 'and its manager stopped');
 });
 
+t.test('a stream of the state whose link is cut in the middle goes on behind what has come', { timeout: 200_000 }, async (t) => {
+  let cuts = 0;
+  let resumed = 0;
+  for (let seed = 1; seed <= 20 && resumed === 0; seed++) {
+    const result = await runSeed(seed, {
+      profile: 'crashes',
+      faultsMs: 6000,
+      change: (plan) => ({ ...plan, managers: 3, logBytesKept: 1000, thinkMs: 150 }),
+      planted: {
+        storage: (inner, box, { network, managers, scheduler }) =>
+          withStage(inner, (stage) => ({
+            get next() {
+              return stage.next;
+            },
+            add: async (chunk) => {
+              await stage.add(chunk);
+              if (stage.next !== 2 || cuts > 3) return;
+              cuts++;
+              const others = managers.filter((one) => one !== box);
+              for (const { endpoint } of others) network.cutBoth(endpoint, box.endpoint);
+              scheduler.at(1500, null, 'mend', () => {
+                for (const { endpoint } of others) {
+                  network.healLink(endpoint, box.endpoint);
+                  network.healLink(box.endpoint, endpoint);
+                }
+              });
+            },
+            abort: () => stage.abort(),
+            finish: () => stage.finish(),
+          })),
+      },
+    });
+    t.equal(result.failure, null, `seed ${seed}`);
+    resumed += result.counts['snapshotsResumed'] ?? 0;
+  }
+  t.ok(cuts > 0 && resumed > 0, `${cuts} streams were cut, ${resumed} went on`);
+});
+
 function withStage(inner: Storage, change: (stage: SnapshotStage) => SnapshotStage): Storage {
   return {
     recovered: inner.recovered,

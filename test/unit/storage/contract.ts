@@ -355,6 +355,38 @@ function snapshots(check: Check): void {
     await to.close();
   });
 
+  check('the chunks of a snapshot are the same from any number on, and a stage takes them from another reader of the same picture', async (t, home) => {
+    const from = await home.open();
+    await fill(from);
+    const reader = await from.openSnapshot();
+    const late = await from.openSnapshot();
+    const whole = await chunksOf(reader);
+    await from.write(batch({ state: [put('t/0001', 'later')], applied: meta(45, 4) }));
+    const other = await from.openSnapshot();
+    for (let at = whole.length; at >= 0; at -= 1) {
+      for (const one of [reader, late]) {
+        const rest: Uint8Array[] = [];
+        for await (const chunk of one.chunks(at)) rest.push(chunk);
+        t.same(rest.map(text), whole.slice(at).map(text), `from ${at}`);
+      }
+    }
+    const to = await home.another().open({ serverId: serverId(2) });
+    const stage = await to.stageSnapshot(reader.meta);
+    for (const chunk of whole.slice(0, 2)) await stage.add(chunk);
+    t.equal(stage.next, 2);
+    for await (const chunk of other.chunks(2)) {
+      await t.rejects(stage.add(chunk), { code: 'snapshotDamaged', message: /another snapshot/ });
+      break;
+    }
+    for await (const chunk of late.chunks(stage.next)) await stage.add(chunk);
+    await stage.finish();
+    for (const one of [reader, late, other]) await one.close();
+    await from.close();
+    await to.write(batch({ hardState: hard(4, 0, 40), snapshot: reader.meta }));
+    t.equal(Object.keys(await state(to)).length, 902);
+    await to.close();
+  });
+
   check('a snapshot within the log keeps the entries after it', async (t, home) => {
     const { chunks } = await source(home);
     for (const [have, left] of [

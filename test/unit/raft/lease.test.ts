@@ -248,7 +248,7 @@ t.test('no read by lease is older than what was committed before it, whatever ha
       else if (dice < 94) net.isolate(random.chance(50) ? (net.leader()?.id ?? id) : id);
       else if (dice < 97) net.heal();
       else if (random.chance(30)) still.set(id, 2 + random.below(3 * electionTicks));
-      else if (random.chance(30)) net.step(id, { type: 'transferLeadership', to: sid(0) });
+      else if (random.chance(40)) net.step(id, { type: 'transferLeadership', to: sid(0) });
       else if (!server.up) net.restart(id);
       else if (net.servers.filter((one) => !one.up).length < 1) net.crash(id);
       const now = net.leader()?.id ?? leader;

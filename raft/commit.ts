@@ -2,10 +2,10 @@ import { moveChange } from './change.js';
 import type { Effects } from './effects.js';
 import type { Entry } from './entry.js';
 import type { Outcome } from './event.js';
-import { lesser, type LogIndex, NO_INDEX, plus, type ServerId } from './ids.js';
+import { greater, lesser, type LogIndex, NO_INDEX, plus, type ServerId } from './ids.js';
 import { invariant } from './invariant.js';
 import { entryCost } from './log.js';
-import { reachedByQuorum } from './membership.js';
+import { isWitness, reachedByQuorum } from './membership.js';
 import { ignored, OK } from './outcome.js';
 import { endRepair } from './repair.js';
 import { fetch, type Leader, peerOf, type State } from './state.js';
@@ -72,6 +72,23 @@ export function onApplied(state: State, index: LogIndex): Outcome {
   if (index <= state.applied) return ignored('known to be applied already');
   state.applied = index;
   return OK;
+}
+
+/**
+ * How far the log may go on a witness: no further than some full voter holds it durably, of each majority that counts. A witness that held more could
+ * stand in everybody's way for good: who has a longer log gives no vote, and a witness cannot lead itself. So an entry that was lost with the
+ * leader's own crash, or went away with a leader that was removed, must never have reached it. What is committed may: nobody leads without it.
+ */
+export function heldByFullVoter(state: State): LogIndex {
+  const { voters, outgoing } = state.configuration;
+  const incoming = furthest(state, voters);
+  return greater(state.commit, outgoing === null ? incoming : lesser(incoming, furthest(state, outgoing)));
+}
+
+function furthest(state: State, voters: readonly ServerId[]): LogIndex {
+  let index = NO_INDEX;
+  for (const server of voters) if (!isWitness(state.configuration, server)) index = greater(index, matchOf(state, server));
+  return index;
 }
 
 /** How far the log of a voter is durable: the leader's own counts by the lane (rule 2, trap A4). */

@@ -3,7 +3,7 @@ import { countRounds, moveChange } from './change.js';
 import type { Entry } from './entry.js';
 import type { Outcome } from './event.js';
 import { greater, lesser, type LogIndex, NO_INDEX, NO_SERVER, plus, type ServerId, type Term } from './ids.js';
-import { advanceLeaderCommit } from './commit.js';
+import { advanceLeaderCommit, heldByFullVoter } from './commit.js';
 import { beat, heardAtOf, startRound } from './heartbeat.js';
 import { oldestWriteTicks } from './lane.js';
 import { entryCost, follows, NO_DATA, omitData } from './log.js';
@@ -153,12 +153,18 @@ export function replicateAll(state: State, leader: Leader): void {
         peer.fetchId = fetch(state, beforeTerm === null ? before : peer.next, log.first, options.appendBytesMax);
         break;
       }
+      if (peer.witness) {
+        const to = mayHold(state, peer);
+        const entries = peer.next > to ? [] : omitData(log.slice(peer.next, to, options.appendBytesMax));
+        sendAppend(state, peer, before, beforeTerm, entries);
+        track(state, peer, entries);
+        continue;
+      }
       if (peer.next > log.last) shared = [];
       else if (sharedFrom !== peer.next || shared.length === 0) shared = log.slice(peer.next, log.last, options.appendBytesMax);
       sharedFrom = peer.next;
-      const entries = peer.witness ? omitData(shared) : shared;
-      sendAppend(state, peer, before, beforeTerm, entries);
-      track(state, peer, entries);
+      sendAppend(state, peer, before, beforeTerm, shared);
+      track(state, peer, shared);
     }
     if (peer.state === 'replicate' && peer.window.count === 0 && peer.commitSent < lesser(state.commit, peer.match)) beat(state, leader, peer);
   }
@@ -183,8 +189,11 @@ export function onPeerFetched(state: State, peer: Progress, entries: readonly En
   const beforeTerm = termBefore(state, peer, before);
   if (beforeTerm === null || !follows(rest, before, beforeTerm, state.term) || plus(before, rest.length) > state.log.last)
     return ignored('these are not the entries asked for');
+  if (peer.witness) {
+    const to = mayHold(state, peer);
+    rest = omitData(rest.filter((entry) => entry.index <= to));
+  }
   if (rest.length === 0 || (peer.state === 'probe' && peer.probeSent)) return OK;
-  if (peer.witness) rest = omitData(rest);
   sendAppend(state, peer, before, beforeTerm, rest);
   track(state, peer, rest);
   const last = rest[rest.length - 1] as Entry;
@@ -214,8 +223,10 @@ export function onUnreachable(state: State, server: ServerId): Outcome {
 function canSend(state: State, peer: Progress): boolean {
   if (peer.fetchId !== 0 || peer.state === 'snapshot') return false;
   if (peer.state === 'probe') return !peer.probeSent;
-  return peer.next <= state.log.last && !windowFull(peer.window, state.options.inflightCountMax, state.options.inflightBytesMax);
+  return peer.next <= mayHold(state, peer) && !windowFull(peer.window, state.options.inflightCountMax, state.options.inflightBytesMax);
 }
+
+const mayHold = (state: State, peer: Progress): LogIndex => (peer.witness ? heldByFullVoter(state) : state.log.last);
 
 function termBefore(state: State, peer: Progress, index: LogIndex): Term | null {
   const known = state.log.termAt(index);

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import {
+  completeConfiguration,
   type Configuration,
   decodeConfiguration,
   type Entry,
@@ -719,6 +720,10 @@ t.test('what an older version wrote is read as it was meant', (t) => {
   t.same(encodeConfiguration(of(7)), Uint8Array.from([0, 0, 1, 0, 0, 0, 7, 0, 0]));
   const full: Configuration = { ...of(1, 2, 5), learners: ids(4), witnesses: ids(5), next: { voters: ids(1, 4, 5), learners: ids(2) } };
   t.same(decodeConfiguration(encodeConfiguration(full)), full);
+  // Snapshots and the head of a directory carry it as JSON.
+  t.same(completeConfiguration(JSON.parse('{"voters":[1,2],"outgoing":null,"learners":[9]}')), { ...of(1, 2), learners: [9] });
+  t.same(completeConfiguration(JSON.parse(JSON.stringify(full))), full);
+  t.equal(JSON.stringify(completeConfiguration({ learners: ids(4), voters: ids(1) })), JSON.stringify({ ...of(1), learners: [4] }), 'its keys in one order');
   t.throws(() => decodeConfiguration(Uint8Array.from([8, 0, 0, 0, 0])), { code: 'range' });
   t.throws(() => decodeConfiguration(Uint8Array.from([2, 0, 0, 0, 0, 0, 0])), { code: 'range' });
   t.end();
@@ -844,6 +849,51 @@ t.test('a full server takes no entry without data, and a witness keeps none with
     witness.applied.map((one) => one.kind),
     ['omitted', 'omitted'],
   );
+  t.end();
+});
+
+t.test('a witness gets an entry when a full voter holds it durably, not before', (t) => {
+  const entriesTo = (solo: Solo, server: number) => solo.take('appendRequest', server).flatMap((message) => message.entries.map((one) => one.index));
+  const propose = (solo: Solo) => solo.step({ type: 'propose', commands: [text('a')] });
+  const own = Solo.leading({ configuration: WITH_WITNESS });
+  propose(own);
+  t.same([entriesTo(own, 2), entriesTo(own, 3)], [[2], []]);
+  own.persist();
+  t.same(entriesTo(own, 3), [2], 'the leader itself');
+  const other = Solo.leading({ configuration: WITH_WITNESS });
+  propose(other);
+  other.accept(2, 2);
+  t.same(entriesTo(other, 3), [2], 'or another one');
+
+  const leaving = Solo.leading({ configuration: WITH_WITNESS, eager: true });
+  leaving.step({ type: 'changeMembership', target: { voters: ids(2, 3), learners: [], witnesses: ids(3) } });
+  t.same(entriesTo(leaving, 3), [], 'of the voters to come, in a joint configuration too');
+  leaving.accept(2, 2);
+  t.same(entriesTo(leaving, 3), [2]);
+  leaving.accept(3, 2);
+  t.same(leaving.raft.status().configuration, { ...of(2, 3), witnesses: ids(3) });
+  propose(leaving);
+  leaving.accept(2, 3);
+  t.same(entriesTo(leaving, 3), [3], 'a leader that leaves does not count');
+  t.end();
+});
+
+t.test('a witness never stands in the way of the only ones who can lead: a crash before the sync, a leader that is gone', (t) => {
+  const net = new Network({ count: 2, configuration: { ...of(1, 2), witnesses: ids(2) }, witnesses: [2], lazyDisk: true });
+  net.tick(2 * T);
+  const leader = net.elect();
+  net.propose(leader.id, 'lost');
+  while (net.wire.length > 0) net.deliver();
+  net.persist(2);
+  net.crash(1);
+  net.restart(1);
+  net.settle();
+  net.tick(3 * T);
+  const again = net.elect();
+  t.equal(again.id, 1);
+  t.equal(net.propose(1, 'kept').code, 'proposed');
+  net.settle();
+  t.equal(again.raft.commit, again.raft.lastIndex);
   t.end();
 });
 

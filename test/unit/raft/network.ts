@@ -521,8 +521,19 @@ export class Checker {
     const { lost } = this.#network.at(message.to);
     if (message.type === 'appendRequest' && message.entries.some((one) => one.kind === 'command') && isWitness(server.raft.status().configuration, message.to))
       this.#fail(`server ${server.id} sends data to witness ${message.to}`);
+    if (message.type === 'appendRequest' && this.#network.at(message.to).witness) this.#mayReachWitness(server, message.entries.at(-1)?.index ?? 0);
     if (message.type === 'heartbeat' && lost.length === 0 && message.commit > this.#network.at(message.to).belief.last)
       this.#fail('a heartbeat names a commit index beyond what its receiver holds');
+  }
+
+  /** What a witness is sent is committed, or durable on a full voter: else it could stand in everybody's way for good. */
+  #mayReachWitness(server: Server, index: number): void {
+    if (index <= server.raft.commit) return;
+    const { voters, outgoing } = server.raft.status().configuration;
+    for (const list of outgoing === null ? [voters] : [voters, outgoing]) {
+      const full = this.#network.servers.filter((one) => list.includes(one.id) && !one.witness);
+      if (!full.some((one) => one.disk.last >= index)) this.#fail(`server ${server.id} sends a witness ${index}, durable on nobody else of ${list.join()}`);
+    }
   }
 
   applied(server: Server, one: Entry): void {

@@ -26,8 +26,9 @@ interface Story {
   changes: number;
   joint: number;
   waited: number;
+  transfers: number;
 }
-const NOTHING: Story = { proposals: 0, committed: 0, leaders: 0, crashes: 0, snapshots: 0, reads: 0, changes: 0, joint: 0, waited: 0 };
+const NOTHING: Story = { proposals: 0, committed: 0, leaders: 0, crashes: 0, snapshots: 0, reads: 0, changes: 0, joint: 0, waited: 0, transfers: 0 };
 
 /** Four full servers and two witnesses, of which three begin. Whoever is removed stays, with its disk, and may come back. */
 const MOVING = { count: 6, witnesses: [5, 6], configurations: [voters(3), { ...voters(2), voters: [1, 2, 5].map(sid), witnesses: [sid(5)] }] };
@@ -63,6 +64,10 @@ function run(seed: number, settings: NetworkSettings, steps: number): Story {
     } else if (dice < 90) {
       const leader = random.chance(90) ? net.leader() : server;
       if (leader?.up !== true) continue;
+      if (moving && random.chance(5)) {
+        if (net.step(leader.id, { type: 'transferLeadership', to: sid(random.below(count + 1)) }).code === 'ok') story.transfers += 1;
+        continue;
+      }
       if (moving && random.chance(40)) {
         if (change(net, leader.id, random)) story.changes += 1;
         continue;
@@ -170,6 +175,7 @@ t.test('figure 3 holds after every step of a random run, and a healed cluster co
   t.ok(total.crashes > runs, `crashes: ${total.crashes}`);
   t.ok(total.snapshots > runs / 4, `snapshots: ${total.snapshots}`);
   t.ok(total.changes > runs, `membership changes: ${total.changes}`);
+  t.ok(total.transfers > runs / 2, `transfers: ${total.transfers}`);
   t.ok(total.joint > runs / 2, `joint configurations: ${total.joint}`);
   t.ok(total.waited > runs / 10, `configurations that waited: ${total.waited}`);
   t.ok(total.reads > runs * 5, `reads granted: ${total.reads}`);

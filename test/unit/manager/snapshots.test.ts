@@ -102,7 +102,12 @@ class Link implements Transport {
         }
       }
     }
-    const incoming: IncomingChunks = { [Symbol.asyncIterator]: stream, resumeAt: (number) => void (next = number) };
+    const incoming: IncomingChunks = {
+      [Symbol.asyncIterator]: stream,
+      resumeAt: (number) => {
+        next = number;
+      },
+    };
     return (this.to as Side).snapshots.receive(serverId(1), at, reader.meta, incoming);
   }
 }

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { crc32 } from 'node:zlib';
 import { Level } from 'level';
@@ -299,6 +299,47 @@ t.test('a database that another process has open is not put away, whatever is fo
   const storage = await open(directory);
   t.match(storage.recovered.damage, /somebody said so/);
   await storage.close();
+});
+
+t.test('a disk that is really full: the first failed write is final, and everything acknowledged is there after a start with space again', async (t) => {
+  const path = folder(t);
+  const script = `
+    import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+    import { openLevelStorage } from ${JSON.stringify(new URL('../../../storage/level-storage.js', import.meta.url).href)};
+    import { batch, entry, hard, OPTIONS, readAll } from ${JSON.stringify(new URL('kit.js', import.meta.url).href)};
+    const open = () => openLevelStorage({ ...OPTIONS, directory: ${JSON.stringify(join(path, 'disk', 'd'))} });
+    const filler = ${JSON.stringify(join(path, 'disk', 'filler'))};
+    let storage = await open();
+    const write = (index) => storage.write(batch({ ...(index === 1 ? { hardState: hard(1, 0, 0) } : {}), entries: [entry(index, 1, new Uint8Array(20000))] }));
+    let acknowledged = 0;
+    for (; acknowledged < 10; acknowledged += 1) await write(acknowledged + 1);
+    const fd = openSync(filler, 'w');
+    try { for (;;) writeSync(fd, new Uint8Array(4096)); } catch {}
+    closeSync(fd);
+    let first = null;
+    while (first === null) await write(acknowledged + 1).then(() => { acknowledged += 1; }, (error) => { first = error; });
+    rmSync(filler);
+    const second = await write(acknowledged + 1).catch((error) => error.code);
+    await storage.close();
+    storage = await open();
+    const { lastIndex, damage } = storage.recovered;
+    console.log(JSON.stringify({ first: first.code, text: first.message, second, acknowledged, lastIndex, damage, read: (await readAll(storage)).length }));
+    await storage.close();`;
+  mkdirSync(join(path, 'disk'));
+  const child = spawnSync(
+    'unshare',
+    ['-m', 'sh', '-c', 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" --input-type=module -e "$3"', 'sh', join(path, 'disk'), process.execPath, script],
+    { encoding: 'utf8' },
+  );
+  if (child.error !== undefined || /unshare|mount/.test(child.stderr)) {
+    t.pass('a full disk', { skip: `no mount namespace can be made here: ${child.error?.message ?? child.stderr.trim()}` });
+    return;
+  }
+  t.equal(child.status, 0, child.stderr);
+  const seen = JSON.parse(child.stdout) as { acknowledged: number; lastIndex: number; read: number };
+  t.match(seen, { first: 'storageWriteFailed', text: /No space left|ENOSPC|took \d+ of/, second: 'storageWriteFailed', damage: null });
+  t.ok(seen.acknowledged >= 10 && (seen.lastIndex === seen.acknowledged || seen.lastIndex === seen.acknowledged + 1), child.stdout);
+  t.equal(seen.read, seen.lastIndex);
 });
 
 t.test('one flipped bit anywhere never gives a silent wrong answer', async (t) => {

@@ -32,7 +32,6 @@ const elections: readonly Mutant[] = [
     "sendWhenDurable(state, { type: 'voteResponse', from: state.id, to: message.from, term: state.term, granted: true });",
     "state.outbox.push({ type: 'voteResponse', from: state.id, to: message.from, term: state.term, granted: true });",
     unit('A1 a vote is answered when it is durable'),
-    model('election', 'durable vote before leading', 'election safety'),
   ),
   {
     id: 'vote-in-two-writes',
@@ -75,7 +74,6 @@ const elections: readonly Mutant[] = [
     'lastTerm > state.log.lastTerm || (lastTerm === state.log.lastTerm && lastIndex >= state.log.last);',
     'lastIndex >= state.log.last;',
     unit('5.4.1 '),
-    model('conflict', 'leader completeness', 'state machine safety', 'commit is durable on a quorum', 'log matching'),
   ),
   mutant(
     'vote-forgotten-in-the-term',
@@ -144,7 +142,7 @@ const elections: readonly Mutant[] = [
     '(count >> 1) + 1',
     'count >> 1',
     unit('A26 '),
-    model('election', 'election safety', 'two leaders'),
+    model('election', 'commit is durable on a quorum', 'election safety'),
     sim('partitions', 10, 'election safety', 'commit', 'disk', 'log matching', 'term', 'fatal', 'vote'),
   ),
   mutant(
@@ -194,7 +192,6 @@ const log: readonly Mutant[] = [
     '  for (const order of lane.issued) order.last = lesser(order.last, last);\n',
     '',
     unit('A5 a write is known by its number'),
-    model('conflict', 'commit is durable on a quorum', 'applied is durable'),
   ),
   mutant(
     'applied-before-durable-here',
@@ -221,7 +218,6 @@ const log: readonly Mutant[] = [
     '  acknowledge(state, leader, last);\n',
     '  if (last < log.last && last >= state.commit) {\n    log.truncate(plus(last, 1));\n    writeTruncation(state.lane, plus(last, 1));\n  }\n  acknowledge(state, leader, last);\n',
     unit('A25 an old or shorter append cuts nothing'),
-    model('replication', 'commit is durable on a quorum', 'leader completeness', 'log matching'),
   ),
   mutant(
     'commit-beyond-what-agrees',
@@ -230,7 +226,6 @@ const log: readonly Mutant[] = [
     'followCommit(state, message.commit, last);',
     'followCommit(state, message.commit, log.last);',
     unit("A25 whatever order a leader's appends arrive in"),
-    model('conflict', 'state machine safety', 'leader completeness', 'commit is durable on a quorum', 'log matching'),
   ),
   mutant(
     'heartbeat-commit-beyond-match',
@@ -301,7 +296,7 @@ const log: readonly Mutant[] = [
     '  state.handed = last.index;\n',
     '  state.handed = entries.length > 1 ? plus(last.index, -1) : last.index;\n',
     unit('A32 what is applied is exactly'),
-    model('replication', 'state machine safety'),
+    model('replication', 'the core stops'),
   ),
   mutant(
     'uncommitted-bytes-never-fall',
@@ -362,7 +357,6 @@ const reads: readonly Mutant[] = [
     '  if (state.commit < leader.first) return;\n',
     '',
     unit('A44 '),
-    model('reads', 'no read older than an acknowledged write'),
   ),
   mutant(
     'read-granted-by-an-old-round',

@@ -72,7 +72,7 @@ const cluster: readonly Mutant[] = [
     checkers: [
       unit('the verdict on every report that is not of the current attempt'),
       unit('a task is submitted, assigned, run and done'),
-      sim('quiet', 3, 'one completion', 'apply', 'replicas agree'),
+      sim('quiet', 3, 'invariants', 'one completion'),
     ],
   },
   mutant(
@@ -91,7 +91,7 @@ const cluster: readonly Mutant[] = [
     'state.epoch = epoch(state.epoch + 1);',
     'state.epoch = epoch(task.attempt + 1);',
     unit('random lives of a cluster keep every promise'),
-    sim('quiet', 5, 'epochs only grow', 'apply'),
+    sim('quiet', 5, 'invariants', 'epochs only grow'),
   ),
   mutant(
     'capacity-not-checked',
@@ -161,7 +161,6 @@ const manager: readonly Mutant[] = [
     'if (round.index === null || round.index > index) {',
     'if (round.index === null) {',
     unit('reads: who came before a round shares it'),
-    sim('partitions', 10, 'linearizable reads'),
   ),
   mutant(
     'leader-reads-alone',

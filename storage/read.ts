@@ -8,7 +8,7 @@ import { StorageError } from './storage.js';
 
 const PAGE_BYTES = 1 << 20;
 
-/** Every record of the live state, finished tasks too, against its check. PERF: about a million small records in two seconds. */
+/** Every record of the live state, finished tasks too, against its check. */
 export async function checkState(device: Device, head: Head): Promise<void> {
   const live = {
     gte: stateKey(head.generation, ''),

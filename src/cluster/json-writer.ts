@@ -84,7 +84,12 @@ export class JsonWriter {
     this.byte(COMMA);
   }
 
+  /** What a caller without types gives instead of a text is written as the JSON that it is: this is no place to fail. */
   text(value: string): void {
+    if (typeof value !== 'string') {
+      this.json(value);
+      return;
+    }
     const { length } = value;
     this.#reserve(length * 2 + 2);
     const bytes = this.#bytes;

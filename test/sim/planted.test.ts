@@ -117,7 +117,7 @@ const LIES: readonly Lie[] = [
   },
   {
     what: 'refused votes are counted',
-    named: ['election safety'],
+    named: ['election safety', 'leader completeness'],
     profile: 'storm',
     change: noCompaction,
     planted: () => ({

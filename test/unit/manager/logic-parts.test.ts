@@ -317,7 +317,16 @@ t.test('a watch that has not been read: what was given and taken again is not sa
     ['a', 5],
     ['b', 6],
   ] as const) {
-    state.tasks.set(id as never, { spec: { id, run: null, timeoutMs: 0, graceMs: 0 }, epoch, nodeId: 'n', state: 'assigned', attempt: 1 } as never);
+    state.tasks.set(
+      id as never,
+      {
+        spec: { id, run: { type: 'handler', name: 'x', inputText: 'null' }, timeoutMs: 0, graceMs: 0 },
+        epoch,
+        nodeId: 'n',
+        state: 'assigned',
+        attempt: 1,
+      } as never,
+    );
     watches.assigned('n' as never, id as never, epoch as never);
   }
   watches.stop('n' as never, { taskId: 'a', epoch: 5, reason: 'superseded' });

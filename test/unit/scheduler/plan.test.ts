@@ -244,11 +244,11 @@ t.test('the plan is that of the plain rule, and every pair of it is accepted', a
           // Some come back, older than what waits; some go.
           for (const task of [...state.tasks.values()].filter(({ nodeId: on }) => on !== null)) {
             if (chance.next().value !== 0) continue;
-            const node = state.nodes.get(task.nodeId as never);
-            apply(
-              { type: 'loseNode', nodeId: node?.id as never, session: node?.session as never, reason: 'random' },
-              register(node?.id as string, { capacity: node?.capacity as Resources, labels: node?.labels as never }),
-            );
+            // Its node may have been lost with another task already.
+            const node = task.nodeId === null ? undefined : state.nodes.get(task.nodeId);
+            if (node === undefined) continue;
+            const { id, session: of, capacity, labels } = node;
+            apply({ type: 'loseNode', nodeId: id, session: of, reason: 'random' }, register(id, { capacity, labels }));
           }
         }
       },

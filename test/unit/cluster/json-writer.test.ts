@@ -41,6 +41,14 @@ t.test('texts', async (t) => {
     written((to) => to.textOrNull(undefined)),
     'null',
   );
+  t.equal(
+    written((to) => to.text(undefined as never)),
+    'null',
+  );
+  t.equal(
+    written((to) => to.text(7 as never)),
+    '7',
+  );
 });
 
 t.test('numbers', async (t) => {

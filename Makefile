@@ -7,13 +7,15 @@ SOURCES := $(shell find raft storage src test bench examples -name '*.ts' -not -
 
 SEEDS ?= 1..300
 PROFILE ?=
+FAULTS_MS ?=
+JOBS ?=
 CYCLES ?= 300
 KILLS ?= 20
 SECONDS_OF_CHAOS ?= 60
 CHAOS_SEED ?=
 HISTORY ?=
 
-.PHONY: help setup build demo test verify fix sim model mutants chaos kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply bench-cpu clean
+.PHONY: help setup build demo test verify fix sim sim-10k model mutants chaos kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply bench-cpu clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -45,8 +47,11 @@ verify: build ## compile, lint, structure (arrows, cycles, pure folders); change
 fix: $(NODE_MODULES) ## format and mend what the linter can
 	npx --no-install biome check --write
 
-sim: build ## simulate SEEDS=1..300 (PROFILE=storm to pick one): whole clusters under virtual time and faults
-	node dist/test/sim/main.js --seeds $(SEEDS) $(if $(PROFILE),--profile $(PROFILE))
+sim: build ## simulate SEEDS=1..300 (PROFILE=storm to pick one, FAULTS_MS=500 for short ones, JOBS=processes): whole clusters under virtual time and faults
+	node dist/test/sim/main.js --seeds $(SEEDS) $(if $(PROFILE),--profile $(PROFILE)) $(if $(FAULTS_MS),--faults-ms $(FAULTS_MS)) $(if $(JOBS),--jobs $(JOBS))
+
+sim-10k: build ## simulate 10,000 short seeds and write bench/results/sim.json: some 10 minutes on two cores
+	node dist/test/sim/main.js --seeds 1..10000 --faults-ms 500 --keep-going --write $(if $(JOBS),--jobs $(JOBS))
 
 model: build ## explore the production Raft core breadth-first, every order of messages, crashes and syncs: millions of states in a minute; STATES=100000000 for an hour
 	node dist/test/model/main.js $(if $(STATES),--long --write --states $(STATES)) $(if $(MINUTES),--minutes $(MINUTES))

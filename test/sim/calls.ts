@@ -69,7 +69,7 @@ export class SimCallPort implements CallPort {
       timer = this.#process.at(options.timeoutMs, 'callTimeout', () => connection.breakNow(`no answer within ${options.timeoutMs} ms`));
       connection.request(route, input, (server, parsed) => {
         const handler = (server.handlers as unknown as Record<string, AnyHandler>)[route] as AnyHandler;
-        run(() => handler(parsed, { forwarded: options.forwarded ?? false, signal: connection.serverSignal }))
+        run(() => handler(parsed, connection.context(options.forwarded ?? false)))
           .then(
             (answer) => {
               const complaint = answerComplaint(route, answer);
@@ -111,7 +111,7 @@ export class SimCallPort implements CallPort {
         const serve = async (): Promise<void> => {
           let source: AsyncIterable<AssignmentLine>;
           try {
-            source = await handlers.watchAssignments(parsed as CallInput<'watchAssignments'>, { forwarded: false, signal: connection.serverSignal });
+            source = await handlers.watchAssignments(parsed as CallInput<'watchAssignments'>, connection.context(false));
           } catch (error) {
             connection.answer(JSON.stringify(this.#problemOf(server.endpoint, 'watchAssignments', error)), (text) => {
               lines.end();
@@ -159,7 +159,9 @@ class Connection {
   readonly #from: string;
   readonly #server: Server | null;
   readonly #broken: (reason: string, sent: boolean) => void;
-  readonly #abort = new AbortController();
+  /** Made when somebody asks for its signal: most calls never do, and they are costly. */
+  #abort: AbortController | null = null;
+  #aborted = false;
   #lastArrivalMs = 0;
   #stalled = false;
   #answered = false;
@@ -193,7 +195,26 @@ class Connection {
 
   /** Aborted when the caller went away, as far as the server can know. */
   get serverSignal(): AbortSignal {
+    if (this.#abort === null) {
+      this.#abort = new AbortController();
+      if (this.#aborted) this.#abort.abort();
+    }
     return this.#abort.signal;
+  }
+
+  context(forwarded: boolean): { readonly forwarded: boolean; readonly signal: AbortSignal } {
+    const signal = (): AbortSignal => this.serverSignal;
+    return {
+      forwarded,
+      get signal() {
+        return signal();
+      },
+    };
+  }
+
+  #abortServer(): void {
+    this.#aborted = true;
+    this.#abort?.abort();
   }
 
   request(route: RouteName, input: { params: unknown; query: unknown; body: unknown }, serve: (server: Server, parsed: unknown) => void): void {
@@ -293,7 +314,7 @@ class Connection {
   #stall(): void {
     this.#stalled = true;
     const server = this.#server as Server;
-    server.process.at(this.#network.random.real(1000, 8000), 'stalled', () => this.#abort.abort());
+    server.process.at(this.#network.random.real(1000, 8000), 'stalled', () => this.#abortServer());
   }
 
   #closeServerSide(): void {
@@ -302,7 +323,7 @@ class Connection {
     const delayMs = this.#network.isCut(this.#from, server.endpoint)
       ? this.#network.random.real(2000, 20_000)
       : this.#network.latencyMs(this.#from, server.endpoint);
-    server.process.at(delayMs, 'hangup', () => this.#abort.abort());
+    server.process.at(delayMs, 'hangup', () => this.#abortServer());
   }
 
   #release(): void {

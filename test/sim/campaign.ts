@@ -1,5 +1,5 @@
 import type { ProfileName } from './profiles.js';
-import { replayCommand, type RunOptions, type RunResult, runSeed } from './run.js';
+import { replayCommand, type RunResult } from './run.js';
 
 /** Sums over many seeds. */
 export class Campaign {
@@ -8,25 +8,25 @@ export class Campaign {
   readonly sums: Record<string, number> = {};
   readonly profiles = new Map<
     string,
-    { seeds: number; virtualMs: number; realMs: number; events: number; acknowledged: number; completions: number; elections: number; failures: number }
+    { seeds: number; virtualMs: number; cpuMs: number; events: number; acknowledged: number; completions: number; elections: number; failures: number }
   >();
   virtualMs = 0;
-  realMs = 0;
+  cpuMs = 0;
   events = 0;
-  longest: { seed: number; realMs: number } = { seed: 0, realMs: 0 };
+  longest: { seed: number; cpuMs: number } = { seed: 0, cpuMs: 0 };
 
   add(result: RunResult): void {
     this.results.push({ seed: result.seed, profile: result.plan.profile.name });
     this.virtualMs += result.virtualMs;
-    this.realMs += result.realMs;
+    this.cpuMs += result.cpuMs;
     this.events += result.events;
-    if (result.realMs > this.longest.realMs) this.longest = { seed: result.seed, realMs: result.realMs };
+    if (result.cpuMs > this.longest.cpuMs) this.longest = { seed: result.seed, cpuMs: result.cpuMs };
     for (const [name, value] of Object.entries(result.counts)) this.sums[name] = (this.sums[name] ?? 0) + value;
     const name = result.plan.profile.name;
-    const profile = this.profiles.get(name) ?? { seeds: 0, virtualMs: 0, realMs: 0, events: 0, acknowledged: 0, completions: 0, elections: 0, failures: 0 };
+    const profile = this.profiles.get(name) ?? { seeds: 0, virtualMs: 0, cpuMs: 0, events: 0, acknowledged: 0, completions: 0, elections: 0, failures: 0 };
     profile.seeds++;
     profile.virtualMs += result.virtualMs;
-    profile.realMs += result.realMs;
+    profile.cpuMs += result.cpuMs;
     profile.events += result.events;
     profile.acknowledged += result.counts['workload.acknowledged'] ?? 0;
     profile.completions += result.counts['tasks.completions'] ?? 0;
@@ -42,13 +42,38 @@ export class Campaign {
     return this.sums[name] ?? 0;
   }
 
+  /** For bench/results/sim.json. */
+  json(): object {
+    const speed = ({ events, cpuMs }: { events: number; cpuMs: number }): number => Math.round((events / cpuMs) * 1000);
+    return {
+      seeds: this.results.length,
+      failed: this.failures.map((result) => ({ seed: result.seed, checker: result.failure?.checker, message: result.failure?.message })),
+      simulatedHours: round(this.virtualMs / 3_600_000),
+      events: this.events,
+      eventsPerCpuSecond: speed(this),
+      cpuSeconds: round(this.cpuMs / 1000),
+      profiles: Object.fromEntries(
+        [...this.profiles]
+          .sort()
+          .map(([name, { virtualMs, cpuMs, ...rest }]) => [
+            name,
+            { ...rest, simulatedHours: round(virtualMs / 3_600_000), eventsPerCpuSecond: speed({ events: rest.events, cpuMs }) },
+          ]),
+      ),
+      counters: Object.fromEntries(Object.entries(this.sums).sort(([a], [b]) => (a < b ? -1 : 1))),
+    };
+  }
+
   /** What has to happen at least once in a campaign of this size, or it proved nothing. Empty: all did. */
-  missing(): string[] {
-    return SOMETIMES.filter(({ counter }) => this.sum(counter) === 0).map(({ what, counter }) => `${what} (${counter})`);
+  missing(hasty: boolean): string[] {
+    return SOMETIMES.filter(({ counter, slow }) => this.sum(counter) === 0 && !(hasty && slow === true)).map(({ what, counter }) => `${what} (${counter})`);
   }
 }
 
-export const SOMETIMES: readonly { readonly what: string; readonly counter: string }[] = [
+const round = (value: number): number => Math.round(value * 1000) / 1000;
+
+/** slow: takes longer than a hasty seed lasts. */
+export const SOMETIMES: readonly { readonly what: string; readonly counter: string; readonly slow?: true }[] = [
   { what: 'leadership moved', counter: 'raft.leaderChanges' },
   { what: 'a log was truncated', counter: 'raft.truncations' },
   { what: 'a manager crashed', counter: 'crashes' },
@@ -67,7 +92,7 @@ export const SOMETIMES: readonly { readonly what: string; readonly counter: stri
   { what: 'a worker spoke under a session that was over', counter: 'refused.sessionSuperseded' },
   { what: 'an end was reported twice', counter: 'tasks.repeatedEnds' },
   { what: 'an attempt was lost', counter: 'tasks.losses' },
-  { what: 'an attempt timed out', counter: 'tasks.timeouts' },
+  { what: 'an attempt timed out', counter: 'tasks.timeouts', slow: true },
   { what: 'a task was cancelled', counter: 'tasks.cancels' },
   { what: 'a finished task was forgotten', counter: 'tasks.forgotten' },
   { what: 'a task was submitted twice', counter: 'tasks.existing' },
@@ -84,17 +109,7 @@ export const SOMETIMES: readonly { readonly what: string; readonly counter: stri
   { what: 'two attempts of a task ran at once', counter: 'runs.overlaps' },
 ];
 
-export async function runCampaign(seeds: Iterable<number>, options: RunOptions, after: (result: RunResult, campaign: Campaign) => boolean): Promise<Campaign> {
-  const campaign = new Campaign();
-  for (const seed of seeds) {
-    const result = await runSeed(seed, options);
-    campaign.add(result);
-    if (!after(result, campaign)) break;
-  }
-  return campaign;
-}
-
-export function failureText(result: RunResult, forced: ProfileName | null, lines = 25): string {
+export function failureText(result: RunResult, forced: ProfileName | null, faultsMs: number, lines = 25): string {
   const { failure, plan } = result;
   if (failure === null) return '';
   return [
@@ -103,19 +118,19 @@ export function failureText(result: RunResult, forced: ProfileName | null, lines
     `  profile ${plan.profile.name}; ${plan.managers} managers, ${plan.workers} workers, ${plan.clients} clients; ${result.events} events; trace ${result.traceHash}`,
     '  before it:',
     ...result.log.slice(-lines).map((line) => `    ${line}`),
-    `  replay: ${replayCommand(result, forced)}`,
+    `  replay: ${replayCommand(result, forced, faultsMs)}`,
   ].join('\n');
 }
 
 export function summary(campaign: Campaign): string {
-  const rows = [['profile', 'seeds', 'virtual h', 'events', 'events/s', 'elections', 'acknowledged', 'completions', 'failed']];
+  const rows = [['profile', 'seeds', 'virtual h', 'events', 'events/CPU s', 'elections', 'acknowledged', 'completions', 'failed']];
   for (const [name, profile] of [...campaign.profiles].sort()) {
     rows.push([
       name,
       String(profile.seeds),
       (profile.virtualMs / 3_600_000).toFixed(2),
       String(profile.events),
-      Math.round((profile.events / profile.realMs) * 1000).toString(),
+      Math.round((profile.events / profile.cpuMs) * 1000).toString(),
       String(profile.elections),
       String(profile.acknowledged),
       String(profile.completions),
@@ -127,7 +142,7 @@ export function summary(campaign: Campaign): string {
     String(campaign.results.length),
     (campaign.virtualMs / 3_600_000).toFixed(2),
     String(campaign.events),
-    Math.round((campaign.events / campaign.realMs) * 1000).toString(),
+    Math.round((campaign.events / campaign.cpuMs) * 1000).toString(),
     String(campaign.sum('raft.elections')),
     String(campaign.sum('workload.acknowledged')),
     String(campaign.sum('tasks.completions')),
@@ -141,7 +156,12 @@ export function summary(campaign: Campaign): string {
     .sort()
     .filter((name) => campaign.sum(name) > 0)
     .map((name) => `${name} ${campaign.sum(name)}`);
-  return [...lines, '', wrap(counters.join(', '), 140), `longest seed ${campaign.longest.seed}: ${(campaign.longest.realMs / 1000).toFixed(1)} s`].join('\n');
+  return [
+    ...lines,
+    '',
+    wrap(counters.join(', '), 140),
+    `${(campaign.cpuMs / 1000 / Math.max(1, campaign.results.length)).toFixed(3)} CPU s a seed; longest seed ${campaign.longest.seed}: ${(campaign.longest.cpuMs / 1000).toFixed(1)} s`,
+  ].join('\n');
 }
 
 function wrap(text: string, width: number): string {

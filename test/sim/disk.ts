@@ -76,7 +76,7 @@ export class SimDisk {
     const { random } = this.#options;
     const keys = this.#image.keys.filter((one) => one.startsWith(keyStart));
     const key = keys[random.uint32() % keys.length] as string;
-    const value = Uint8Array.from(this.#image.records.get(key) as Uint8Array);
+    const value = new Uint8Array(this.#image.records.get(key) as Uint8Array);
     const bit = random.uint32() % (value.byteLength * 8);
     value[bit >> 3] = (value[bit >> 3] as number) ^ (1 << (bit & 7));
     this.#image.records.set(key, value);
@@ -129,7 +129,7 @@ export class SimDisk {
   spoilSlot(): void {
     const slots = this.#image.slots;
     const place = slots[0] !== null ? 0 : 1;
-    const bytes = Uint8Array.from(slots[place] as Uint8Array);
+    const bytes = new Uint8Array(slots[place] as Uint8Array);
     bytes[20] = (bytes[20] as number) ^ 1;
     slots[place] = bytes;
   }
@@ -272,7 +272,7 @@ class SimDevice implements Device {
   async repaired(): Promise<void> {}
 
   async initialize(stamp: Uint8Array): Promise<void> {
-    this.#image.stamp = Uint8Array.from(stamp);
+    this.#image.stamp = new Uint8Array(stamp);
     this.#image.slots = [null, null];
   }
 
@@ -286,7 +286,7 @@ class SimDevice implements Device {
     return {
       put: (key, value) => {
         bytes += key.byteLength + value.byteLength;
-        operations.push({ key: nameOf(key), value: Uint8Array.from(value) });
+        operations.push({ key: nameOf(key), value: new Uint8Array(value) });
       },
       delete: (key) => {
         bytes += key.byteLength;
@@ -330,13 +330,13 @@ class SimDevice implements Device {
     if (!this.alive) return never();
     const before = this.#image.slots[place];
     if (this.#underWay.some((item) => item.sync)) this.#slotInDoubt = { place, before };
-    this.#image.slots[place] = Uint8Array.from(bytes);
+    this.#image.slots[place] = new Uint8Array(bytes);
   }
 
   get(key: Uint8Array, picture: Picture | null): Uint8Array | undefined {
     this.#mustLive();
     const value = (picture === null ? this.#image.records : (picture as SimPicture).records).get(nameOf(key));
-    return value === undefined ? undefined : Uint8Array.from(value);
+    return value === undefined ? undefined : new Uint8Array(value);
   }
 
   pages(range: Range, picture: Picture | null): AsyncIterable<readonly DeviceRecord[]> {
@@ -379,7 +379,7 @@ class SimDevice implements Device {
 
 /** The new half over the old half. */
 function tear(after: Uint8Array, before: Uint8Array | null): Uint8Array {
-  const torn = before === null ? new Uint8Array(after.byteLength) : Uint8Array.from(before);
+  const torn = before === null ? new Uint8Array(after.byteLength) : new Uint8Array(before);
   torn.set(after.subarray(0, after.byteLength >> 1));
   return torn;
 }
@@ -413,7 +413,7 @@ function* readPages(
   let bytes = 0;
   for (let step = 0; step < high - low && left > 0; step += 1, left -= 1) {
     const name = source.keys[range.reverse ? high - 1 - step : low + step] as string;
-    const value = range.keysOnly ? new Uint8Array(0) : Uint8Array.from(source.records.get(name) as Uint8Array);
+    const value = range.keysOnly ? new Uint8Array(0) : new Uint8Array(source.records.get(name) as Uint8Array);
     page.push([Buffer.from(name, 'latin1'), value]);
     bytes += name.length + value.byteLength;
     if (bytes >= range.pageBytes) {

@@ -36,7 +36,7 @@ export class Nemesis {
 
   /** Mends after a while, but not when the world has been healed as a whole meanwhile. */
   #later(ms: number, mend: () => void): void {
-    this.#world.scheduler.at(ms, null, 'mend', () => {
+    this.#world.scheduler.at(ms / this.#world.plan.haste, null, 'mend', () => {
       if (!this.#over) mend();
     });
   }
@@ -87,7 +87,7 @@ export class Nemesis {
         world.stats.pauses++;
         for (const other of others) network.cutBoth(leader.endpoint, other);
         process.pause();
-        random.pick(clients).probe(ms + 1500);
+        random.pick(clients).probe((ms + 1500) / world.plan.haste);
         this.#later(ms, () => {
           process.resume();
           this.#suspect(leader, 1500);
@@ -109,7 +109,7 @@ export class Nemesis {
       case 'stallDisk': {
         const ms = random.pick([50, 300, 1500, 6000]);
         world.note(`the disk of ${leader.endpoint} stalls for ${ms} ms`);
-        (random.chance(0.5) ? leader : manager).stalledUntilMs = world.scheduler.nowMs + ms;
+        (random.chance(0.5) ? leader : manager).stalledUntilMs = world.scheduler.nowMs + ms / world.plan.haste;
         return;
       }
       case 'failWrite':
@@ -127,7 +127,7 @@ export class Nemesis {
       case 'isolateLeader': {
         if (!this.#isolate(leader.endpoint)) {
           this.#suspect(leader, 2500);
-          random.pick(clients).probe(2500);
+          random.pick(clients).probe(2500 / world.plan.haste);
         }
         return;
       }
@@ -264,7 +264,7 @@ export class Nemesis {
   }
 
   #stop(box: ManagerBox): void {
-    const ms = this.#random.real(5, 3000);
+    const ms = this.#random.real(5, 3000) / this.#world.plan.haste;
     // After the heal too: it was told to stop before.
     this.#world.stopManager(box, () => this.#world.scheduler.at(ms, null, 'restart', () => this.#world.startManager(box)));
   }
@@ -288,7 +288,7 @@ export class Nemesis {
   #suspect(box: ManagerBox, ms: number): void {
     const world = this.#world;
     world.suspect = world.addresses[world.managers.indexOf(box)] ?? null;
-    world.scheduler.at(ms, null, 'suspicion ends', () => {
+    world.scheduler.at(ms / world.plan.haste, null, 'suspicion ends', () => {
       world.suspect = null;
     });
   }

@@ -36,7 +36,7 @@ export class Network {
   }
 
   isCut(from: string, to: string): boolean {
-    return this.#cut.has(`${from}>${to}`);
+    return this.#cut.size > 0 && this.#cut.has(`${from}>${to}`);
   }
   cut(from: string, to: string): void {
     this.#cut.add(`${from}>${to}`);
@@ -66,7 +66,7 @@ export class Network {
   latencyMs(from: string, to: string): number {
     let ms = from === to ? 0.05 : 0.2 + this.random.exponential(0.4);
     if (this.random.chance(this.faults.delay)) ms += this.random.real(0, this.faults.delayMs);
-    return ms + (this.#slow.get(`${from}>${to}`) ?? 0);
+    return this.#slow.size === 0 ? ms : ms + (this.#slow.get(`${from}>${to}`) ?? 0);
   }
 
   /** How long until something sent now arrives in the order of its link. `lane` keeps independent connections apart. */

@@ -11,7 +11,7 @@ import { revision } from '../../src/cluster/ids.js';
 import { Ledger } from './checkers/ledger.js';
 import { ReadChecker } from './checkers/reads.js';
 import { SimFailure } from './failure.js';
-import { RecordDigest } from './record-digest.js';
+import { RecordDigest, type Share, shareOf } from './record-digest.js';
 
 const DIGESTS_KEPT = 4000;
 
@@ -28,6 +28,8 @@ export class Oracle {
   readonly stats = { invariantChecks: 0 };
   readonly #all = new RecordDigest();
   readonly #live = new RecordDigest();
+  /** Of each record: what it adds to the digests, and its lines if it is a pack of tasks. */
+  readonly #known = new Map<string, { readonly share: Share; readonly lines: ReadonlySet<string> | null }>();
   /** index -> digests of the records after it. */
   readonly #digests = new Map<number, Digests>();
   /** What a disk with no applied block holds. */
@@ -79,12 +81,6 @@ export class Oracle {
   }
 
   #record(key: string, value: Uint8Array | null, touched: Set<string>): void {
-    const before = this.records.get(key) ?? null;
-    if (key.startsWith('t/')) {
-      // Of a pack only those whose line is another now; who left it has finished, and is seen there.
-      const lines = new Set(before === null ? [] : linesOf(before));
-      for (const line of value === null ? [] : linesOf(value)) if (!lines.has(line)) touched.add((JSON.parse(line) as [string])[0]);
-    }
     if (key.startsWith('f/')) {
       for (const { seq, id, line } of value === null ? [] : finishedLines(value)) {
         touched.add(id);
@@ -92,8 +88,21 @@ export class Oracle {
         this.#all.add(`f/${seq}`, line);
       }
     } else {
-      this.#all.replace(key, before, value);
-      this.#live.replace(key, before, value);
+      const before = this.#known.get(key);
+      if (before !== undefined) {
+        this.#all.put(before.share, -1);
+        this.#live.put(before.share, -1);
+      }
+      if (value === null) this.#known.delete(key);
+      else {
+        const share = shareOf(key, value);
+        this.#all.put(share);
+        this.#live.put(share);
+        const lines = key.startsWith('t/') ? new Set(linesOf(value)) : null;
+        // Of a pack only those whose line is another now; who left it has finished, and is seen there.
+        if (lines !== null) for (const line of lines) if (before?.lines?.has(line) !== true) touched.add((JSON.parse(line) as [string])[0]);
+        this.#known.set(key, { share, lines });
+      }
     }
     if (value === null) this.records.delete(key);
     else this.records.set(key, value);

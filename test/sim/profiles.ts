@@ -1,3 +1,4 @@
+import { DEFAULT_TIMING, type Timing } from '../../src/manager/config.js';
 import { SimRandom } from './random.js';
 
 export const PROFILE_NAMES = ['quiet', 'crashes', 'partitions', 'lossy', 'disk', 'pauses', 'workers', 'storm', 'rot'] as const;
@@ -64,8 +65,19 @@ export interface Plan {
   readonly managers: number;
   readonly workers: number;
   readonly clients: number;
-  /** How long faults and load go on, virtual. */
+  /** How long faults and load go on, virtual; without faults for the first `calmMs` of it, while the cluster gets its first leader. */
   readonly faultsMs: number;
+  readonly calmMs: number;
+  /** How many times faster than by default everything happens that somebody chooses: faults, what clients do, how long tasks take. 1: by default. */
+  readonly haste: number;
+  readonly timing: Timing;
+  /** Linearizable reads by lease: relies on clocks that drift by less than the margin, which they do here. */
+  readonly leaseReads: boolean;
+  /** A client gives up after it. */
+  readonly clientTimeoutMs: number;
+  /** So long after the heal an operation that begins may still meet what was left behind; and so long the load goes on after that. */
+  readonly graceMs: number;
+  readonly healthyMs: number;
   /** Mean pause of a client between two operations. */
   readonly thinkMs: number;
   /** Tiny ones make compaction and snapshots frequent. */
@@ -78,18 +90,30 @@ export interface Plan {
   readonly clockDrift: number;
 }
 
+/** Below it a seed is a hasty one: as many faults in a tenth of the time. */
+export const HASTY_BELOW_MS = 3000;
+
+const HASTE = 4;
+
 export function planOf(seed: number, random: SimRandom, forced: ProfileName | null, faultsMs: number): Plan {
   const drawn = random.weighted<ProfileName>({ quiet: 1, crashes: 3, partitions: 3, lossy: 3, disk: 3, pauses: 2, workers: 3, storm: 6 });
   // A chance of its own: the draws of the others stay what they were.
   const name = forced ?? (new SimRandom(seed, 'rot').chance(0.1) ? 'rot' : drawn);
   const managers = random.weighted<'1' | '3' | '5'>({ 1: 1, 3: 8, 5: 3 });
-  return {
+  const plan: Plan = {
     seed,
     profile: PROFILES[name],
     managers: Number(managers),
     workers: random.between(1, 5),
     clients: random.between(1, 3),
     faultsMs: Math.round(faultsMs * random.real(0.6, 1.4)),
+    calmMs: 0,
+    haste: 1,
+    timing: DEFAULT_TIMING,
+    leaseReads: false,
+    clientTimeoutMs: 10_000,
+    graceMs: 8000,
+    healthyMs: 2000,
     thinkMs: random.pick([150, 400, 1000]),
     logBytesKept: random.pick([2_000, 8_000, 40_000, 1 << 20]),
     tailBytes: random.pick([500, 4_000, 64_000]),
@@ -97,5 +121,33 @@ export function planOf(seed: number, random: SimRandom, forced: ProfileName | nu
     pendingCommandsMax: random.chance(0.15) ? 4 : 20_000,
     unordered: random.chance(0.2),
     clockDrift: random.pick([0, 0.001, 0.01]),
+  };
+  return faultsMs < HASTY_BELOW_MS ? hasty(plan, new SimRandom(seed, 'haste')) : plan;
+}
+
+/** Most of a seed is waiting: for leases, time-outs, tasks. Shorter ones give the same faults and the same judgement in a third of the time. */
+function hasty(plan: Plan, random: SimRandom): Plan {
+  const { profile } = plan;
+  const calmMs = random.between(0, 1000);
+  return {
+    ...plan,
+    // Three faults at the least, in the mean.
+    profile: { ...profile, everyMs: Math.min(profile.everyMs / HASTE, plan.faultsMs / 3) },
+    faultsMs: calmMs + plan.faultsMs,
+    calmMs,
+    haste: HASTE,
+    timing: {
+      tickMs: random.pick([20, 50]),
+      electionTicks: 10,
+      heartbeatTicks: 2,
+      workerHeartbeatMs: 400,
+      leaseMs: random.pick([900, 1500]),
+      writeTimeoutMs: random.pick([1000, 4000]),
+      flushMs: random.pick([50, 250, 1000]),
+    },
+    leaseReads: random.chance(0.25),
+    clientTimeoutMs: 4000,
+    graceMs: 1500,
+    healthyMs: 400,
   };
 }

@@ -2,9 +2,9 @@ import type { Random } from '../../src/random.js';
 
 /** FNV-1a, 32 bits: labels to seeds, and the cheap half of the trace. */
 export function hashText(text: string, from = 0x811c9dc5): number {
-  let hash = from >>> 0;
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193) >>> 0;
-  return hash;
+  let hash = from | 0;
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  return hash >>> 0;
 }
 
 /** Seeded chance (sfc32). Every part of the simulation gets its own fork, so that one more draw in one part does not move all the others. */

@@ -20,6 +20,8 @@ export interface RunResult {
   readonly failure: SimFailure | null;
   readonly virtualMs: number;
   readonly realMs: number;
+  /** Processor time of its process meanwhile, compiling and collecting included. */
+  readonly cpuMs: number;
   readonly events: number;
   readonly traceHash: string;
   /** Counters by name, to be summed over a campaign. */
@@ -56,6 +58,7 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   const drawn = planOf(seed, random.fork('plan'), options.profile ?? null, options.faultsMs ?? DEFAULT_FAULTS_MS);
   const plan = options.change?.(drawn) ?? drawn;
   const startedMs = performance.now();
+  const startedCpu = process.cpuUsage();
   const world = new World(plan, random.fork('world'), { verbose: options.verbose ?? false, planted: options.planted ?? {} });
   const nemesis = new Nemesis(world, random.fork('nemesis'));
   current = world;
@@ -63,7 +66,7 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   try {
     let over = false;
     world.scheduler.at(0, null, 'start', () => world.start());
-    world.scheduler.at(random.real(0, 2000), null, 'nemesis', () => nemesis.start());
+    world.scheduler.at(plan.haste === 1 ? random.real(0, 2000) : plan.calmMs, null, 'nemesis', () => nemesis.start());
     world.scheduler.at(plan.faultsMs, null, 'heal', () => {
       nemesis.stop();
       world.heal();
@@ -85,12 +88,14 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   } finally {
     current = null;
   }
+  const cpu = process.cpuUsage(startedCpu);
   return {
     seed,
     plan,
     failure,
     virtualMs: world.scheduler.nowMs,
     realMs: performance.now() - startedMs,
+    cpuMs: (cpu.user + cpu.system) / 1000,
     events: world.scheduler.events,
     traceHash: world.scheduler.traceHash,
     counts: countsOf(world, nemesis),
@@ -118,5 +123,5 @@ function countsOf(world: World, nemesis: Nemesis): Record<string, number> {
 }
 
 /** The command that runs this seed again. */
-export const replayCommand = (result: RunResult, forced: ProfileName | null): string =>
-  `make sim SEEDS=${result.seed}${forced === null ? '' : ` PROFILE=${forced}`}`;
+export const replayCommand = (result: RunResult, forced: ProfileName | null, faultsMs: number): string =>
+  `make sim SEEDS=${result.seed}${forced === null ? '' : ` PROFILE=${forced}`}${faultsMs === DEFAULT_FAULTS_MS ? '' : ` FAULTS_MS=${faultsMs}`}`;

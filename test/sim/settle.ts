@@ -16,7 +16,7 @@ export async function settle(world: World): Promise<void> {
     () => world.leader?.replica?.leadershipConfirmed === true,
     () => `no leader ${ELECTION_LIMIT_MS} ms after the heal`,
   );
-  await world.scheduler.sleep(Math.max(0, healed + world.graceMs + 2000 - world.scheduler.nowMs));
+  await world.scheduler.sleep(Math.max(0, healed + world.plan.graceMs + world.plan.healthyMs - world.scheduler.nowMs));
   for (const client of world.clients) client.stopped = true;
   for (const node of [...world.oracle.state.nodes.values()]) if (node.draining) await operate(world, (client) => client.undrain(node.id), ['nodeNotFound']);
   await until(

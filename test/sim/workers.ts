@@ -98,7 +98,7 @@ export class SimWorker {
       else context.signal.addEventListener('abort', () => resolve(), { once: true });
     });
     try {
-      if (input.ms > 500 && this.#random.chance(0.5)) context.progress(0.5, `half of ${context.taskId}`);
+      if (input.ms > 500 / this.#world.plan.haste && this.#random.chance(0.5)) context.progress(0.5, `half of ${context.taskId}`);
       if (input.fate === 'hang') await aborted;
       else if (input.fate === 'stubborn') await sleep(process.clock, input.ms);
       else await Promise.race([sleep(process.clock, input.ms), aborted]);

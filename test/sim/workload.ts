@@ -105,7 +105,11 @@ export class Workload {
     const random = this.#random;
     // Some operations run beside others: a client is not one thread.
     this.#run(random.weighted(WEIGHTS));
-    this.process.at(random.exponential(this.#world.plan.thinkMs), 'client', () => this.#next());
+    const { plan, healthySinceMs } = this.#world;
+    // Haste is for the time of faults; a healed world is only asked whether it works.
+    this.process.at(random.exponential(plan.haste === 1 ? plan.thinkMs : healthySinceMs === null ? plan.thinkMs / plan.haste : 400), 'client', () =>
+      this.#next(),
+    );
   }
 
   /** Writes through whoever leads, and reads at the one that may believe it still does: a deposed leader must not answer. */
@@ -139,7 +143,7 @@ export class Workload {
         if (code === 'waitTimeout' || code === 'nodeNotFound') return;
         if (OUTAGE.has(code)) {
           const since = this.#world.healthySinceMs;
-          if (since !== null && startedMs > since + this.#world.graceMs && code !== 'overloaded')
+          if (since !== null && startedMs > since + this.#world.plan.graceMs && code !== 'overloaded')
             fail('liveness', `${who} got ${code} at ${scheduler.nowMs.toFixed(1)} ms, healthy since ${since.toFixed(1)} ms: ${(error as Error).message}`);
           return;
         }
@@ -155,7 +159,7 @@ export class Workload {
   async #operate(name: OperationName, who: string, committed: number): Promise<void> {
     const { client } = this;
     const random = this.#random;
-    const { oracle, raft } = this.#world;
+    const { oracle, plan, raft } = this.#world;
     const known = this.#known.length > 0 ? random.pick(this.#known) : null;
     const id = known?.request.id ?? 'none-yet';
     switch (name) {
@@ -199,9 +203,9 @@ export class Workload {
       case 'get':
         return this.#see(id, () => client.getTask(id), who, committed);
       case 'getWait':
-        return this.#see(id, () => client.getTask(id, { waitMs: random.between(0, 3000) }), who, committed);
+        return this.#see(id, () => client.getTask(id, { waitMs: random.between(0, 3000 / plan.haste) }), who, committed);
       case 'waitFor':
-        return this.#see(id, () => client.waitFor(id, { timeoutMs: random.between(100, 8000) }), who, committed);
+        return this.#see(id, () => client.waitFor(id, { timeoutMs: random.between(100, 8000 / plan.haste) }), who, committed);
       case 'missing':
         return this.#see(`never-${this.name}-${random.between(0, 9)}`, (missing) => client.getTask(missing), who, committed);
       case 'getStale':
@@ -330,16 +334,17 @@ export class Workload {
   #newTask(): TaskRequest {
     const random = this.#random;
     const fate = random.weighted<WorkInput['fate']>({ ok: 14, fail: 2, failFirst: 3, hang: 1, stubborn: 2 });
-    const input: WorkInput = { ms: random.pick([0, 5, 50, 200, 1000, random.between(1, 4000)]), fate };
-    const zones = this.#world.zones;
+    const { plan, zones } = this.#world;
+    const { haste } = plan;
+    const input: WorkInput = { ms: random.pick([0, 5, 50, 200, 1000 / haste, random.between(1, 4000 / haste)]), fate };
     return {
       id: `${this.name}-${this.#tasks++}`,
       run: { type: 'handler', name: 'work', input },
       attemptsMax: random.between(1, 5),
-      backoffMs: random.pick([0, 50, 500]),
-      backoffMaxMs: 2000,
-      timeoutMs: fate === 'hang' || random.chance(0.2) ? random.between(300, 4000) : 0,
-      graceMs: random.pick([50, 500]),
+      backoffMs: random.pick([0, 50, 500 / haste]),
+      backoffMaxMs: 2000 / haste,
+      timeoutMs: fate === 'hang' || random.chance(0.2) ? random.between(300, 4000 / haste) : 0,
+      graceMs: random.pick([50, 500 / haste]),
       ...(random.chance(0.3) ? { priority: random.between(-3, 3) } : {}),
       ...(random.chance(0.3) ? { resources: { cpuMillis: random.pick([100, 1000, 3000]), memoryMiB: random.pick([0, 64, 512]), slots: 1 } } : {}),
       ...(random.chance(0.2) ? { constraints: [{ label: 'zone', operator: 'in' as const, values: [random.pick(zones)] }] } : {}),

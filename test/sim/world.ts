@@ -1,5 +1,5 @@
 import { plus, serverId, type ServerId } from '../../raft/ids.js';
-import { DEFAULT_LIMITS, DEFAULT_TIMING, type ManagerConfig, type Member } from '../../src/manager/config.js';
+import { DEFAULT_LIMITS, type ManagerConfig, type Member } from '../../src/manager/config.js';
 import type { Message } from '../../raft/message.js';
 import type { Handlers } from '../../src/manager/api.js';
 import { createHandlers } from '../../src/manager/handlers.js';
@@ -114,8 +114,6 @@ export class World {
   readonly callHooks: CallHooks;
   /** Since when nothing is broken any more; null while faults go on. */
   healthySinceMs: number | null = null;
-  /** So long after it an operation that begins may still meet what was left behind. */
-  readonly graceMs = 8000;
   /** The address of a leader that has just been cut off from the others, but not from the clients. */
   suspect: string | null = null;
   readonly random: SimRandom;
@@ -159,7 +157,8 @@ export class World {
         call: port,
         clock: process.clock,
         random: random.fork(process.name),
-        timeoutMs: 10_000,
+        timeoutMs: plan.clientTimeoutMs,
+        attemptMs: plan.clientTimeoutMs / 2,
       });
       this.clients.push(new Workload(this, process.name, process, client, port, random.fork(`load ${process.name}`)));
     }
@@ -244,7 +243,8 @@ export class World {
       serverId: id,
       directory: `/${endpoint}`,
       members,
-      timing: { ...DEFAULT_TIMING },
+      timing: plan.timing,
+      leaseReads: plan.leaseReads,
       limits: { ...DEFAULT_LIMITS, logBytesKept: plan.logBytesKept, finishedCountMax: plan.finishedCountMax, pendingCommandsMax: plan.pendingCommandsMax },
     };
     const box: ManagerBox = {
@@ -366,7 +366,7 @@ export class World {
     // What its code still does in this turn of microtasks belongs to the process; then it is gone.
     process.at(0, 'exit', () => {
       this.crashManager(box);
-      this.scheduler.at(this.random.real(100, 5000), null, 'restart', () => this.startManager(box));
+      this.scheduler.at(this.random.real(100, 5000) / this.plan.haste, null, 'restart', () => this.startManager(box));
     });
   }
 

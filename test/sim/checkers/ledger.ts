@@ -12,6 +12,8 @@ interface End {
 export interface Account {
   readonly id: string;
   readonly spec: string;
+  /** The spec as last seen in the state, where it was found to be `spec`; '' before. */
+  specText: string;
   readonly submittedRevision: number;
   state: Task['state'];
   epoch: number;
@@ -177,6 +179,7 @@ export class Ledger {
       this.accounts.set(id, {
         id,
         spec,
+        specText: '',
         submittedRevision: index,
         state: 'pending',
         epoch: 0,
@@ -252,7 +255,11 @@ export class Ledger {
       return;
     }
     if (account.forgottenAt !== null) fail('records', `block ${index} brings ${id} back, forgotten at ${account.forgottenAt}`);
-    if (canonicalSpec(task.spec) !== account.spec) fail('acknowledged is never lost', `block ${index} changes what ${id} was submitted as`);
+    const specText = JSON.stringify(task.spec);
+    if (specText !== account.specText) {
+      if (canonicalSpec(task.spec) !== account.spec) fail('acknowledged is never lost', `block ${index} changes what ${id} was submitted as`);
+      account.specText = specText;
+    }
     if (account.final !== null) {
       if (canonical(task) !== account.final) fail('one completion', `block ${index} changes the record of ${id}, which is ${account.state}`);
       return;
@@ -289,10 +296,12 @@ const canonicalSpec = (spec: TaskSpec): string =>
 
 /** JSON with sorted keys: the same for equal values, whatever order their fields were born in. */
 export function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) => {
-    if (part === null || typeof part !== 'object' || Array.isArray(part)) return part;
-    const sorted: Record<string, unknown> = {};
-    for (const key of Object.keys(part).sort()) sorted[key] = (part as Record<string, unknown>)[key];
-    return sorted;
-  });
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map((part) => (part === undefined ? 'null' : canonical(part))).join()}]`;
+  const parts: string[] = [];
+  for (const key of Object.keys(value).sort()) {
+    const part = (value as Record<string, unknown>)[key];
+    if (part !== undefined) parts.push(`${JSON.stringify(key)}:${canonical(part)}`);
+  }
+  return `{${parts.join()}}`;
 }

@@ -68,7 +68,7 @@ export interface Rerun {
 
 export interface Deal {
   readonly seeds: readonly number[];
-  /** Each so-manieth seed is run again, by another runner if there is one; 0: none. */
+  /** One seed in so many is run again, by another runner if there is one; 0: none. */
   readonly rerunEvery: number;
   /** False: no seed is begun any more. */
   readonly after: (result: RunResult) => boolean;

@@ -192,6 +192,8 @@ function onTick(state: State, stalled: boolean): Outcome {
     return leaderTick(state, state.role);
   }
   if (state.tick - state.timerAt < state.timerTicks) return OK;
+  // It does not campaign, which is how others come to forget a leader that is gone.
+  if (state.witness && leaderOf(state) !== NO_SERVER) becomeFollower(state, state.term, NO_SERVER);
   return campaign(state);
 }
 

@@ -219,7 +219,7 @@ class Engine implements Storage {
     return unsealPages(pages);
   }
 
-  async openSnapshot(): Promise<SnapshotReader> {
+  async openSnapshot(bare = false): Promise<SnapshotReader> {
     this.#refuse();
     const device = this.#device;
     const {
@@ -238,7 +238,9 @@ class Engine implements Storage {
     };
     // A head's number names one content of this directory for ever, whoever opens it.
     const id = `${incarnation}/${head.sequence}`;
-    const source = new ChunkSource({ clusterId, meta: head.applied, id }, range, (gte) => readPages(device.pages({ ...range, gte }, picture), 'the state'));
+    const source = new ChunkSource({ clusterId, meta: head.applied, id, ...(bare ? { bare } : {}) }, range, (gte) =>
+      bare ? noPages() : readPages(device.pages({ ...range, gte }, picture), 'the state'),
+    );
     let closed: Promise<void> | null = null;
     return {
       meta: head.applied,
@@ -336,3 +338,5 @@ async function* unsealPages(pages: AsyncIterable<readonly (readonly [Uint8Array,
     for (const [key, value] of page) yield [stateName(key), unseal(key, value)];
   }
 }
+
+async function* noPages(): AsyncGenerator<never> {}

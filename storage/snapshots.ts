@@ -10,7 +10,7 @@ import { StorageError } from './storage.js';
  * A snapshot as it travels, in numbered chunks:
  *
  *   chunk   = magic(4) stream(4) number(4) kind(1) bodyLength(4) body check(4)
- *   first   = JSON {format, clusterId, meta, id}
+ *   first   = JSON {format, clusterId, meta, id, bare?}
  *   records = (keyLength(4) valueLength(4) key value)*
  *   last    = recordCount(8) total(4)
  *
@@ -30,6 +30,8 @@ export interface FirstBody {
   readonly meta: SnapshotMeta;
   /** Which picture of which disk: equal first chunks stand before equal streams, so one can go on where another one broke. */
   readonly id: string;
+  /** No records follow, whatever the state holds: for a witness, and for nobody else. */
+  readonly bare?: true;
 }
 
 const refuse = (what: string): StorageError => new StorageError('snapshotDamaged', `${what}. Nothing of it was made live: ask for the snapshot again.`);
@@ -55,8 +57,8 @@ export class ChunkSource {
     range: { readonly gte: Uint8Array; readonly lt: Uint8Array },
     pages: (gte: Uint8Array) => AsyncIterable<readonly DeviceRecord[]>,
   ) {
-    const { clusterId, meta, id } = body;
-    const first = Buffer.from(JSON.stringify({ format: FORMAT, clusterId, meta, id } satisfies FirstBody));
+    const { clusterId, meta, id, bare } = body;
+    const first = Buffer.from(JSON.stringify({ format: FORMAT, clusterId, meta, id, ...(bare === true ? { bare } : {}) } satisfies FirstBody));
     this.#stream = crc32(first);
     this.#first = chunk(this.#stream, 0, KIND.first, [first], first.byteLength);
     this.#pages = pages;
@@ -136,6 +138,7 @@ export class ChunkReader {
   #recordCount = 0;
   #total = 0;
   complete = false;
+  bare = false;
 
   constructor(clusterId: string, meta: SnapshotMeta) {
     this.#clusterId = clusterId;
@@ -164,6 +167,7 @@ export class ChunkReader {
 
     const records: (readonly [string, Uint8Array])[] = [];
     if (kind === KIND.records) {
+      if (this.bare) throw refuse(`${at} brings records, though the first one said that there are none`);
       parseRecords(body, at, records);
       this.#total = crc32(body, this.#total);
       this.#recordCount += records.length;
@@ -189,6 +193,7 @@ export class ChunkReader {
       );
     }
     this.#stream = crc32(body);
+    this.bare = first.bare === true;
   }
 
   #end(body: Uint8Array): void {

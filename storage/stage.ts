@@ -31,6 +31,10 @@ export class Stage implements SnapshotStage {
     return this.#reader.next;
   }
 
+  get bare(): boolean {
+    return this.#reader.bare;
+  }
+
   async add(chunk: Uint8Array): Promise<void> {
     this.#work.refuse();
     this.#open();

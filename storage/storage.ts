@@ -66,6 +66,8 @@ export interface SnapshotReader {
 export interface SnapshotStage {
   /** The number of the chunk that `add` takes next: those before it are on disk once their `add` has resolved. */
   readonly next: number;
+  /** Known with the first chunk: it brings no records, for it was made for a witness. */
+  readonly bare: boolean;
   /** A damaged or foreign chunk is refused: StorageError `snapshotDamaged`. */
   add(chunk: Uint8Array): Promise<void>;
   /** Everything staged is durable when this resolves. Refuses an incomplete stream. */
@@ -88,7 +90,8 @@ export interface Storage {
     readonly limit: number;
     readonly reverse: boolean;
   }): AsyncIterable<readonly [string, Uint8Array]>;
-  openSnapshot(): Promise<SnapshotReader>;
+  /** `bare`: the meta alone, as a state without records, marked as such: what a witness gets. */
+  openSnapshot(bare?: boolean): Promise<SnapshotReader>;
   stageSnapshot(meta: SnapshotMeta): Promise<SnapshotStage>;
   /** Ends reads and writes under way, then closes. */
   close(): Promise<void>;

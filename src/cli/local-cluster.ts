@@ -10,6 +10,10 @@ export interface LocalClusterOptions {
   /** Exists, and is empty or holds an earlier cluster of this size. */
   readonly directory: string;
   readonly name?: string;
+  /** Server ids of those that hold no tasks. */
+  readonly witnesses?: readonly number[];
+  /** More flags for each manager. */
+  readonly managerArgs?: readonly string[];
   readonly workerArgs?: readonly string[];
   readonly env?: Record<string, string>;
   /** Of the processes: what they print on stderr. */
@@ -69,7 +73,9 @@ export class LocalCluster {
   }
 
   startManager(serverId: number): Child {
-    const child = this.#start(`manager ${serverId}`, managerArgs(this.#options.name ?? 'local', this.places, serverId));
+    const { name = 'local', witnesses = [], managerArgs: more = [] } = this.#options;
+    const args = [...managerArgs(name, this.places, serverId), ...witnesses.flatMap((id) => ['--witness', String(id)]), ...more];
+    const child = this.#start(`manager ${serverId}`, args);
     this.managers.set(serverId, child);
     return child;
   }

@@ -43,6 +43,14 @@ export function command(): Command {
         .env('QUORATE_MEMBERS')
         .argParser(collect),
     )
+    .addOption(
+      new Option(
+        '--witness <n>',
+        'this member votes and acknowledges, and holds no tasks: two machines and a small third; the same on each, from the first start on',
+      )
+        .env('QUORATE_WITNESSES')
+        .argParser(collect),
+    )
     .option('--listen-peer <host:port>', 'listen here for the other managers, if not where --member says')
     .option('--listen-api <host:port>', 'listen here for the API, if not where --member says')
     .option('--lease-reads', 'reads without a round trip; relies on clocks, see raft/README.md. On every manager, or on none')

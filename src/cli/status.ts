@@ -79,6 +79,8 @@ function statusText(best: ClusterView, seen: readonly Seen[]): string {
     const its = reached.get(member.serverId)?.view ?? null;
     if (its === null) return [String(member.serverId), member.address, paintState('unreachable'), '-', '-', '-', '-'];
     const behind = best.commit - its.revision;
+    // It holds no state: the revision that it tells is the leader's.
+    if (member.role === 'witness') return [String(member.serverId), member.address, paintState(its.role), count(its.term), count(its.commit), '-', '-'];
     return [
       String(member.serverId),
       member.address,

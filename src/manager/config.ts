@@ -15,6 +15,8 @@ export interface ManagerConfig {
   readonly directory: string;
   /** Every manager of the cluster, this one included: one, three or five. The same list on each. */
   readonly members: readonly Member[];
+  /** Those of the members that vote and acknowledge, and hold no state (raft/README.md, witnesses): fewer than half of them, for life. The same list on each. */
+  readonly witnesses?: readonly ServerId[];
   readonly timing: Timing;
   readonly limits: Limits;
   /** Reads without a round trip between managers, by leases (raft/README.md says what they rely on). The same on each manager. Default false. */

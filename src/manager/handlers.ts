@@ -1,3 +1,5 @@
+import { isWitness } from '../../raft/membership.js';
+import type { Status } from '../../raft/raft-types.js';
 import type { Clock } from '../clock.js';
 import type { Command, Held, Outcome, ReportItem } from '../cluster/command.js';
 import { epoch, nodeId as toNodeId, session as toSession, type TaskId, taskId as toTaskId } from '../cluster/ids.js';
@@ -17,7 +19,6 @@ import { measureJson } from './json-size.js';
 import type { Leadership } from './leadership.js';
 import { pageOfTasks, taskFilter } from './list-tasks.js';
 import { stoppingError } from './refusals.js';
-import type { Status } from '../../raft/raft-types.js';
 import type { Replica } from './replica.js';
 import { DEPTH_MAX, submitMany, submitOne } from './submit.js';
 import { TaskIds } from './task-ids.js';
@@ -34,6 +35,8 @@ export interface HandlersOptions {
 }
 
 const PAGE_DEFAULT = 100;
+/** A witness asks the leader for what it tells of the cluster; who looks at every manager is not to wait long for one. */
+const VIEW_MS = 2000;
 /** A report is passed on in pieces of about this many bytes: one command is one piece of a log entry. */
 const PIECE_BYTES_MAX = 1 << 20;
 const ITEM_OVERHEAD = 64;
@@ -48,6 +51,15 @@ export function createHandlers(options: HandlersOptions): Handlers {
     <Name extends Exclude<RouteName, 'watchAssignments'>>(name: Name, local: (input: CallInput<Name>, context: CallContext) => Promise<AnswerOf<Name>>) =>
     (input: CallInput<Name>, context: CallContext): Promise<AnswerOf<Name>> =>
       replica.isLeader || replica.isStopping ? local(input, context) : forward(options, name, input, context);
+
+  /** Runs it here, from the state of this manager; a witness has none, and passes everything on: an old answer, too, is one of the leader's. */
+  const onState =
+    <Name extends 'listTasks' | 'getTask' | 'listNodes' | 'getNode'>(
+      name: Name,
+      local: (input: CallInput<Name>, context: CallContext) => Promise<AnswerOf<Name>>,
+    ) =>
+    (input: CallInput<Name>, context: CallContext): Promise<AnswerOf<Name>> =>
+      replica.isWitness ? forward(options, name, input, context) : local(input, context);
 
   const fresh = (consistency: 'linearizable' | 'stale' | undefined): Promise<void> | undefined =>
     // An old answer is one thing; a disk that has lost half the state must not say that there is no such task.
@@ -86,7 +98,7 @@ export function createHandlers(options: HandlersOptions): Handlers {
       Array.isArray(body) ? { results: await submitMany(submitDeps, body) } : submitOne(submitDeps, body),
     ),
 
-    listTasks: async ({ query }) => {
+    listTasks: onState('listTasks', async ({ query }) => {
       await fresh(query.consistency);
       // The order of a page comes from the disk: what is not there yet is written first. A stale list may miss the last moments.
       if (query.consistency !== 'stale') await replica.flush();
@@ -98,9 +110,9 @@ export function createHandlers(options: HandlersOptions): Handlers {
         query.cursor ?? null,
       );
       return { tasks: page.tasks as TaskView[], cursor: page.cursor, revision: replica.state.revision };
-    },
+    }),
 
-    getTask: async ({ params, query }, context) => {
+    getTask: onState('getTask', async ({ params, query }, context) => {
       await fresh(query.consistency);
       const task = find(params.id);
       if ((query.waitMs ?? 0) === 0 || FINISHED.has(task.state)) return taskView(task) as TaskView;
@@ -109,7 +121,7 @@ export function createHandlers(options: HandlersOptions): Handlers {
       // `find` and `wait` stand in one piece of work, so nothing is missed between them.
       await waiters.wait(toTaskId(params.id), query.waitMs ?? 0, context.signal);
       return taskView(find(params.id)) as TaskView;
-    },
+    }),
 
     cancelTask: onLeader('cancelTask', async ({ params, body }) => {
       const outcome = await one(replica, { type: 'cancel', taskId: toTaskId(params.id), reason: body.reason ?? '' });
@@ -126,21 +138,21 @@ export function createHandlers(options: HandlersOptions): Handlers {
       return explain(replica.state, find(params.id));
     }),
 
-    listNodes: async ({ query }) => {
+    listNodes: onState('listNodes', async ({ query }) => {
       await fresh(query.consistency);
       const { state } = replica;
       const limit = query.limit ?? PAGE_DEFAULT;
       const ids = [...state.nodes.keys()].filter((id) => query.cursor === undefined || id > query.cursor).sort();
       const nodes = ids.slice(0, limit).map((id) => nodeView(state.nodes.get(id) as NodeEntry));
       return { nodes, cursor: ids.length > limit ? (ids[limit - 1] as string) : null, revision: state.revision };
-    },
+    }),
 
-    getNode: async ({ params, query }) => {
+    getNode: onState('getNode', async ({ params, query }) => {
       await fresh(query.consistency);
       const node = replica.state.nodes.get(toNodeId(params.id));
       if (node === undefined) throw nodeNotFound(params.id);
       return nodeView(node);
-    },
+    }),
 
     registerNode: onLeader('registerNode', async ({ body }) => {
       const held: Held[] = body.held.map((attempt) => ({ taskId: toTaskId(attempt.taskId), epoch: epoch(attempt.epoch) }));
@@ -217,8 +229,15 @@ export function createHandlers(options: HandlersOptions): Handlers {
       return { leader: leader === null ? null : { serverId: leader.serverId, address: leader.api }, term: replica.status().term };
     },
 
-    getCluster: async () => clusterView(options),
+    getCluster: async (input, context) => (replica.isWitness ? witnessView(options, input, context) : clusterView(options)),
   };
+}
+
+/** As a witness sees itself and the others; what is told of tasks and nodes is the leader's word, and without a leader there is none. */
+async function witnessView(options: HandlersOptions, input: CallInput<'getCluster'>, context: CallContext): Promise<ClusterView> {
+  const { tasks, nodes, revision, notices } = await forward(options, 'getCluster', input, context, VIEW_MS);
+  const own = clusterView(options);
+  return { ...own, tasks, nodes, revision, notices: [...new Set([...own.notices, ...notices])] };
 }
 
 /** Passes a call on to the leader. A call that was passed on already, or for which no leader is known, is refused. */
@@ -227,10 +246,19 @@ async function forward<Name extends Exclude<RouteName, 'watchAssignments'>>(
   name: Name,
   input: CallInput<Name>,
   context: CallContext,
+  withinMs = config.timing.writeTimeoutMs,
 ): Promise<AnswerOf<Name>> {
+  if (replica.isStopping) throw stoppingError();
   const { leader } = replica;
   if (context.forwarded || leader === null || leader.serverId === config.serverId) throw replica.noLeader();
-  const result = await call.call(leader.api, name, input, { timeoutMs: config.timing.writeTimeoutMs, forwarded: true });
+  // The leader holds its answer for so long.
+  const { waitMs = 0 } = input.query as { readonly waitMs?: number };
+  const result = await call.call(leader.api, name, input, {
+    timeoutMs: withinMs + waitMs,
+    forwarded: true,
+    // Nobody is to wait there for whom nobody waits here. What has been written stays written.
+    ...(waitMs > 0 ? { signal: context.signal } : {}),
+  });
   switch (result.kind) {
     case 'ok':
       return result.answer;
@@ -279,8 +307,8 @@ function reportPieces(items: readonly ReportItem[], valueBytesMax: number): { it
   return pieces;
 }
 
-/** 'repairing': a follower that does not count in elections. */
-const roleOf = (replica: Replica, status: Status): string => (replica.repair === null ? status.role : 'repairing');
+/** 'repairing': a follower that does not count in elections. 'witness': one that never leads. */
+const roleOf = (replica: Replica, status: Status): string => (replica.repair !== null ? 'repairing' : replica.isWitness ? 'witness' : status.role);
 
 function clusterView({ replica, config, version }: HandlersOptions): ClusterView {
   const status = replica.status();
@@ -290,7 +318,15 @@ function clusterView({ replica, config, version }: HandlersOptions): ClusterView
   const managers = config.members.map((member) => {
     const progress = status.progress.find(({ server }) => server === member.serverId);
     const self = member.serverId === config.serverId;
-    const role = self ? roleOf(replica, status) : status.leader === 0 ? 'unknown' : member.serverId === status.leader ? 'leader' : 'follower';
+    const other = (): string =>
+      isWitness(status.configuration, member.serverId)
+        ? 'witness'
+        : status.leader === 0
+          ? 'unknown'
+          : member.serverId === status.leader
+            ? 'leader'
+            : 'follower';
+    const role = self ? roleOf(replica, status) : other();
     return { serverId: member.serverId, address: member.api, role, match: progress?.match ?? null, active: progress?.recentlyActive ?? (self ? true : null) };
   });
   const notices = replica.leadership === null ? [] : replica.leadership.notices();

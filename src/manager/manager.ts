@@ -15,6 +15,7 @@ import { createMetrics, PlainHistogram, timedStorage, WRITE_BOUNDS_S } from './m
 import { listenersOf } from './options.js';
 import { type Endpoint, parseEndpoint } from './peer-context.js';
 import { createTcpTransport } from './peers.js';
+import { bootstrapOf } from './raft-init.js';
 import { Replica } from './replica.js';
 
 export interface RunningManager {
@@ -70,7 +71,7 @@ export async function startManager(
       clusterId: config.clusterId,
       serverId: config.serverId,
       tailBytesMax: DEFAULT_OPTIONS.tailBytesMax,
-      bootstrap: { voters: config.members.map((member) => member.serverId), outgoing: null, learners: [], witnesses: [], next: null },
+      bootstrap: bootstrapOf(config),
       randomIncarnation: () => v4({ random: uuidBytes(random) }),
     });
     const writeSeconds = new PlainHistogram(WRITE_BOUNDS_S);
@@ -154,6 +155,7 @@ export async function startManager(
       cluster: config.clusterId,
       directory: config.directory,
       version,
+      ...(replica.isWitness ? { witness: true } : {}),
     });
     return { apiAddress, replica, stop, failed };
   } catch (error) {

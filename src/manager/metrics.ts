@@ -45,7 +45,7 @@ export function timedStorage(storage: Storage, clock: Clock, seconds: PlainHisto
     readEntries: (from, to, bytesMax) => storage.readEntries(from, to, bytesMax),
     getState: (key) => storage.getState(key),
     scanState: (range) => storage.scanState(range),
-    openSnapshot: () => storage.openSnapshot(),
+    openSnapshot: (bare) => storage.openSnapshot(bare),
     stageSnapshot: (meta) => storage.stageSnapshot(meta),
     close: () => storage.close(),
   };
@@ -119,16 +119,21 @@ export function createMetrics(sources: MetricsSources): Metrics {
     Object.entries(values).map(([name, value]) => [{ [label]: name }, value]);
 
   gauge('build_info', 'Always 1; the version is the label', () => [[{ version }, 1]]);
-  gauge('tasks', 'Tasks by state; finished ones as long as they are kept', () => each('state', replica.state.counts as unknown as { [state: string]: number }));
-  gauge('nodes', 'Nodes by state', () => {
+  // A witness holds no state: no sample is true, zero would not be.
+  gauge('tasks', 'Tasks by state; finished ones as long as they are kept; none on a witness', () =>
+    replica.isWitness ? [] : each('state', replica.state.counts as unknown as { [state: string]: number }),
+  );
+  gauge('nodes', 'Nodes by state; none on a witness', () => {
+    if (replica.isWitness) return [];
     const counts = { ready: 0, draining: 0, lost: 0 };
     for (const node of replica.state.nodes.values()) counts[node.state] += 1;
     return each('state', counts);
   });
-  gauge('state_revision', 'The log index of the last applied command', () => replica.state.revision);
+  gauge('state_revision', 'The log index of the last applied command; none on a witness', () => (replica.isWitness ? [] : replica.state.revision));
 
   gauge('raft_is_leader', '1 while this manager leads', () => (replica.isLeader ? 1 : 0));
   gauge('raft_has_leader', '1 while this manager knows a leader', () => (replica.leaderId === 0 ? 0 : 1));
+  gauge('raft_is_witness', '1 if this manager is a witness: it votes and acknowledges, and holds no state', () => (replica.isWitness ? 1 : 0));
   gauge('raft_term', 'The current term', () => replica.status().term);
   gauge('raft_commit_index', 'The highest log index known to be committed', () => replica.status().commit);
   gauge('raft_last_index', 'The last index of the log', () => replica.status().lastIndex);

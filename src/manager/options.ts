@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { type ServerId, serverId } from '../../raft/ids.js';
+import { majority } from '../../raft/quorum.js';
 import { isId } from '../cluster/ids.js';
 import { ConfigError, DEFAULT_LIMITS, DEFAULT_TIMING, type Limits, type ManagerConfig, type Member, type Timing } from './config.js';
 import { isLoopback } from './http-guard.js';
@@ -12,6 +13,8 @@ export type ManagerOptions = {
   readonly data?: string | undefined;
   /** Each ID=HOST:PORT,URL; or all of them in one text, separated by spaces (QUORATE_MEMBERS). */
   readonly member?: readonly string[] | string | undefined;
+  /** Server ids; or all of them in one text, separated by spaces (QUORATE_WITNESSES). */
+  readonly witness?: readonly string[] | string | undefined;
   /** HOST:PORT, where it differs from what --member says. */
   readonly listenPeer?: string | undefined;
   readonly listenApi?: string | undefined;
@@ -55,6 +58,7 @@ export function managerConfig(options: ManagerOptions): ManagerConfig {
     throw new ConfigError(
       `--id ${id} is not among --member (${members.map((member) => member.serverId).join(', ')}): every manager gets the whole list, itself included`,
     );
+  const witnesses = witnessesOf(options.witness, members);
   const clusterId = options.cluster ?? '';
   if (!isId(clusterId))
     throw new ConfigError(
@@ -84,6 +88,7 @@ export function managerConfig(options: ManagerOptions): ManagerConfig {
     serverId: id,
     directory: resolve(options.data),
     members,
+    ...(witnesses.length === 0 ? {} : { witnesses }),
     timing,
     limits,
     ...(options.leaseReads === true ? { leaseReads: true } : {}),
@@ -113,8 +118,11 @@ function refuseBeyondLoopback(config: ManagerConfig): void {
   }
 }
 
+const wordsOf = (given: readonly string[] | string | undefined): string[] =>
+  (typeof given === 'string' ? given.split(/\s+/) : [...(given ?? [])]).filter((text) => text !== '');
+
 function membersOf(given: ManagerOptions['member']): Member[] {
-  const texts = (typeof given === 'string' ? given.split(/\s+/) : [...(given ?? [])]).filter((text) => text !== '');
+  const texts = wordsOf(given);
   if (texts.length === 0) throw new ConfigError('--member is missing: give ID=HOST:PORT,http://HOST:PORT for every manager, this one included');
   const members = texts.map(memberOf);
   const seen = new Map<string, ServerId>();
@@ -137,6 +145,24 @@ function membersOf(given: ManagerOptions['member']): Member[] {
     throw new ConfigError(`--member is given ${members.length} times: a cluster has one, three or five managers (${why})`);
   }
   return members.sort((a, b) => a.serverId - b.serverId);
+}
+
+/** Of every majority at least one has to hold the data, or an acknowledged task could stand nowhere. */
+function witnessesOf(given: ManagerOptions['witness'], members: readonly Member[]): ServerId[] {
+  const witnesses = wordsOf(given).map((text) => serverOf('--witness', text));
+  for (const [at, id] of witnesses.entries()) {
+    if (!members.some((member) => member.serverId === id))
+      throw new ConfigError(`--witness ${id} is not among --member (${members.map((member) => member.serverId).join(', ')}): a witness is one of the managers`);
+    if (witnesses.indexOf(id) !== at) throw new ConfigError(`--witness ${id} is given twice`);
+  }
+  const most = majority(members.length) - 1;
+  if (witnesses.length > most) {
+    const of = `${members.length} manager${members.length === 1 ? '' : 's'}`;
+    throw new ConfigError(
+      `--witness ${witnesses.join(', ')}: of ${of} ${most === 0 ? 'none' : `at most ${most}`} can be a witness: a majority of witnesses alone would acknowledge tasks that nobody holds`,
+    );
+  }
+  return witnesses.sort((a, b) => a - b);
 }
 
 function memberOf(text: string): Member {

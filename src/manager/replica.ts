@@ -18,7 +18,7 @@ import { HandOver } from './hand-over.js';
 import { Lane, type StateWrite } from './lane.js';
 import { Leadership, type LeadershipHost } from './leadership.js';
 import { type Placed, Proposals, type ProposalClass } from './proposals.js';
-import { raftInit } from './raft-init.js';
+import { isWitnessBy, raftInit } from './raft-init.js';
 import { Reads } from './reads.js';
 import { noLeaderError, stoppingError } from './refusals.js';
 import { newCounters, type ReplicaStats, statsOf } from './replica-stats.js';
@@ -42,6 +42,8 @@ export interface ReplicaOptions {
 
 /** One turn of the loop ends after this, so that timers and sockets get their turn too. */
 const TURN_MS_MAX = 20;
+/** A witness never leads, so nobody will ask for its log: it keeps little, and is small. */
+const WITNESS_LOG_BYTES = 1 << 20;
 /** From here on a gap between ticks counts against nobody's lease. */
 const STALL_MS = 500;
 const REPAIR_BEGINS = 'the data directory has lost what this manager may have acknowledged: it gives no vote until the others have given it back';
@@ -58,6 +60,8 @@ const leaseTicksOf = (electionTicks: number): number => Math.max(1, electionTick
  */
 export class Replica {
   readonly config: ManagerConfig;
+  /** It votes and acknowledges, never leads, and `state` is empty for ever: nothing is to be answered from it. */
+  readonly isWitness: boolean;
   readonly finishedWaiters: FinishedWaiters;
   private readonly storage: Storage;
   private readonly transport: Transport;
@@ -89,6 +93,7 @@ export class Replica {
   constructor(options: ReplicaOptions) {
     const { config, storage, transport, clock, random, logger } = options;
     this.config = config;
+    this.isWitness = isWitnessBy(config);
     this.storage = storage;
     this.transport = transport;
     this.clock = clock;
@@ -100,7 +105,7 @@ export class Replica {
     const leaseTicks = config.leaseReads === true ? leaseTicksOf(electionTicks) : 0;
     this.raftOptions = { ...DEFAULT_OPTIONS, electionTicks, heartbeatTicks, leaseTicks, ...options.raft };
     this.finishedWaiters = new FinishedWaiters(clock, limits.watchersMax);
-    this.machine = new StateMachine(storage, clock, timing.flushMs, limits.logBytesKept);
+    this.machine = new StateMachine(storage, clock, timing.flushMs, this.isWitness ? Math.min(limits.logBytesKept, WITNESS_LOG_BYTES) : limits.logBytesKept);
     this.ticker = new Ticker(clock, timing.tickMs, (ticks, nowMs, stalledMs) => this.tick(ticks, nowMs, stalledMs));
     this.handing = new HandOver(clock, logger, this.counters, 2 * timing.electionTicks * timing.tickMs);
     const replica = this;
@@ -118,6 +123,7 @@ export class Replica {
       clock,
       logger,
       self: config.serverId,
+      witness: this.isWitness,
       now: () => ({ alive: this.alive, term: this.core.term, commit: this.core.commit, installing: this.machine.replacing !== null }),
       sent: (to, ok) => {
         this.step({ type: 'snapshotSent', to, ok });
@@ -143,7 +149,7 @@ export class Replica {
     if (this.phase !== 'new') throw new Error('this replica was started before; make a new one');
     const { recovered } = this.storage;
     await this.machine.restore();
-    this.raft = new Raft(raftInit(recovered, this.random), this.raftOptions);
+    this.raft = new Raft(raftInit(recovered, this.config, this.random), this.raftOptions);
     this.phase = 'running';
     this.repairing = this.raft.isRepairing;
     if (recovered.damage !== null) {
@@ -378,7 +384,7 @@ export class Replica {
     for (const message of effects.send) this.transport.send(message);
     this.counters.messagesSent += effects.send.length;
     this.lane.kick();
-    for (const { to, term } of effects.snapshots) this.snapshots.send(to, term);
+    for (const { to, term, witness } of effects.snapshots) this.snapshots.send(to, term, witness);
     for (const { index, term } of effects.rejected) this.proposals.rejected(index, term);
     if (effects.apply.length > 0) {
       if (this.machine.replacing !== null) this.machine.hold(effects.apply);

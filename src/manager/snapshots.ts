@@ -14,6 +14,8 @@ export interface SnapshotHost {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly self: ServerId;
+  /** It is a witness itself: it takes bare states, and no others. */
+  readonly witness: boolean;
   /** `alive` false: this replica has stopped. `installing`: a state is being put in place of the one before. */
   now(): { readonly alive: boolean; readonly term: Term; readonly commit: LogIndex; readonly installing: boolean };
   /** The oldest entry of the log. */
@@ -45,6 +47,8 @@ const BACKOFF_MAX_MS = 5000;
 
 interface Outgoing {
   readonly term: Term;
+  /** The meta alone, for a witness. */
+  readonly bare: boolean;
   reader: SnapshotReader | null;
   failures: number;
   /** The stream, or the pause before it. */
@@ -52,6 +56,10 @@ interface Outgoing {
   /** Ends the pause, or the picture's time. */
   timer: Timer | null;
 }
+
+/** Two managers were started with different --witness. Taken, the first would be an empty cluster, and the second a third copy that nobody asked for. */
+const BARE_FOR_FULL = 'the leader takes this manager for a witness, and streams no records: start every manager with the same --witness; nothing was taken';
+const FULL_FOR_WITNESS = 'the leader takes this manager, a witness, for a full one: start every manager with the same --witness; nothing was taken';
 
 interface KeptStage {
   readonly stage: SnapshotStage;
@@ -77,13 +85,13 @@ export class Snapshots {
     return false;
   }
 
-  send(to: ServerId, term: Term): void {
+  send(to: ServerId, term: Term, bare: boolean): void {
     let peer = this.outgoing.get(to);
     // A stream for an earlier term ends by itself; a pause need not.
-    if (peer?.busy === true && (peer.term === term || peer.timer === null)) return;
-    if (peer === undefined || peer.term !== term) {
+    if (peer?.busy === true && ((peer.term === term && peer.bare === bare) || peer.timer === null)) return;
+    if (peer === undefined || peer.term !== term || peer.bare !== bare) {
       if (peer !== undefined) this.letGo(peer);
-      peer = { term, reader: null, failures: 0, busy: false, timer: null };
+      peer = { term, bare, reader: null, failures: 0, busy: false, timer: null };
       this.outgoing.set(to, peer);
     }
     const { failures } = peer;
@@ -108,7 +116,7 @@ export class Snapshots {
     if (!alive || term !== peer.term) return false;
     // An old picture is of use only while the log goes on behind it.
     if (peer.reader !== null && peer.reader.meta.index + 1 < host.firstIndex()) this.letGo(peer);
-    peer.reader ??= await host.storage.openSnapshot();
+    peer.reader ??= await host.storage.openSnapshot(peer.bare);
     const { reader } = peer;
     host.logger.log('info', 'streaming the state to a manager that is too far behind the log', { to, index: reader.meta.index });
     return host.transport.sendSnapshot(to, peer.term, {
@@ -230,6 +238,7 @@ export class Snapshots {
     const stage = await this.host.storage.stageSnapshot(meta);
     try {
       await stage.add(first);
+      if (stage.bare !== this.host.witness) throw new StorageError('snapshotDamaged', this.host.witness ? FULL_FOR_WITNESS : BARE_FOR_FULL);
       return stage;
     } catch (error) {
       await stage.abort().catch(() => undefined);

@@ -119,12 +119,17 @@ export class TestCluster {
     this.client = new QuorateClient({ managers: local.addresses, timeoutMs: WAIT_MS });
   }
 
-  static async start(t: Test, options: Partial<Pick<LocalClusterOptions, 'managers' | 'workers' | 'workerArgs'>> = {}): Promise<TestCluster> {
+  static async start(
+    t: Test,
+    options: Partial<Pick<LocalClusterOptions, 'managers' | 'witnesses' | 'managerArgs' | 'workers' | 'workerArgs'>> = {},
+  ): Promise<TestCluster> {
     const directory = temporary(t);
     const journal = join(directory, 'journal');
     mkdirSync(journal);
     const local = await LocalCluster.start({
       managers: options.managers ?? 3,
+      ...(options.witnesses === undefined ? {} : { witnesses: options.witnesses }),
+      ...(options.managerArgs === undefined ? {} : { managerArgs: options.managerArgs }),
       workers: options.workers ?? ['w1', 'w2'],
       directory,
       name: 'e2e',

@@ -40,7 +40,7 @@ function lyingDisk(inner: Storage, world: World, endpoint: string): Storage {
     readEntries: (from, to, bytesMax) => inner.readEntries(from, to, bytesMax),
     getState: (key) => (queued.has(key) ? (queued.get(key)?.value ?? undefined) : inner.getState(key)),
     scanState: (range) => inner.scanState(range),
-    openSnapshot: () => inner.openSnapshot(),
+    openSnapshot: (bare) => inner.openSnapshot(bare),
     stageSnapshot: (meta) => inner.stageSnapshot(meta),
     close: () => inner.close(),
   };
@@ -54,7 +54,7 @@ function altered(inner: Storage, changes: Partial<Storage>): Storage {
     readEntries: (from, to, bytesMax) => inner.readEntries(from, to, bytesMax),
     getState: changes.getState ?? ((key) => inner.getState(key)),
     scanState: (range) => inner.scanState(range),
-    openSnapshot: () => inner.openSnapshot(),
+    openSnapshot: (bare) => inner.openSnapshot(bare),
     stageSnapshot: (meta) => inner.stageSnapshot(meta),
     close: () => inner.close(),
   };

@@ -63,6 +63,8 @@ export interface Plan {
   readonly seed: number;
   readonly profile: Profile;
   readonly managers: number;
+  /** The id of the manager that is a witness, or 0. */
+  readonly witness: number;
   readonly workers: number;
   readonly clients: number;
   /** How long faults and load go on, virtual; without faults for the first `calmMs` of it, while the cluster gets its first leader. */
@@ -104,6 +106,7 @@ export function planOf(seed: number, random: SimRandom, forced: ProfileName | nu
     seed,
     profile: PROFILES[name],
     managers: Number(managers),
+    witness: witnessOf(seed, name, Number(managers)),
     workers: random.between(1, 5),
     clients: random.between(1, 3),
     faultsMs: Math.round(faultsMs * random.real(0.6, 1.4)),
@@ -150,4 +153,13 @@ function hasty(plan: Plan, random: SimRandom): Plan {
     graceMs: 1500,
     healthyMs: 400,
   };
+}
+
+/**
+ * One of three, or of five, in a share of the seeds; drawn apart, so that the other seeds stay what they were. Never where disks are damaged: with one of the full ones
+ * down the other one's disk is all there is, and losing that is what a witness costs (raft/README.md).
+ */
+function witnessOf(seed: number, profile: ProfileName, managers: number): number {
+  const random = new SimRandom(seed, 'witness');
+  return managers > 1 && profile !== 'rot' && random.chance(0.15) ? random.between(1, managers) : 0;
 }

@@ -97,6 +97,9 @@ t.test('a manager whose disk fails while it takes over a snapshot stops itself',
             get next() {
               return stage.next;
             },
+            get bare() {
+              return stage.bare;
+            },
             add: (chunk) => stage.add(chunk),
             abort: () => stage.abort(),
             finish: async () => {
@@ -127,6 +130,9 @@ t.test('a stream of the state whose link is cut in the middle goes on behind wha
           withStage(inner, (stage) => ({
             get next() {
               return stage.next;
+            },
+            get bare() {
+              return stage.bare;
             },
             add: async (chunk) => {
               await stage.add(chunk);
@@ -159,7 +165,7 @@ function withStage(inner: Storage, change: (stage: SnapshotStage) => SnapshotSta
     readEntries: (from, to, bytesMax) => inner.readEntries(from, to, bytesMax),
     getState: (key) => inner.getState(key),
     scanState: (range) => inner.scanState(range),
-    openSnapshot: () => inner.openSnapshot(),
+    openSnapshot: (bare) => inner.openSnapshot(bare),
     stageSnapshot: async (meta) => change(await inner.stageSnapshot(meta)),
     close: () => inner.close(),
   };

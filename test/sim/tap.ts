@@ -11,6 +11,9 @@ export interface Mark {
   readonly entry: Entry;
 }
 
+/** Of entries of one index and term. What a witness holds says nothing of the content. */
+export const sameContent = (own: Mark, other: { readonly hash: number }): boolean => own.entry.kind === 'omitted' || own.hash === other.hash;
+
 const marks = new WeakMap<Entry, Mark>();
 export function markOf(entry: Entry): Mark {
   let mark = marks.get(entry);
@@ -54,7 +57,7 @@ export class DiskView {
   holds(mark: { index: number; term: number; hash: number }): boolean {
     if (mark.index <= this.base.index) return true;
     const own = this.at(mark.index);
-    return own !== undefined && own.term === mark.term && own.hash === mark.hash;
+    return own !== undefined && own.term === mark.term && sameContent(own, mark);
   }
 
   clone(): DiskView {
@@ -242,8 +245,8 @@ export class TappedStorage implements Storage {
   }): AsyncIterable<readonly [string, Uint8Array]> {
     return this.#inner.scanState(range);
   }
-  openSnapshot(): Promise<SnapshotReader> {
-    return this.#inner.openSnapshot();
+  openSnapshot(bare?: boolean): Promise<SnapshotReader> {
+    return this.#inner.openSnapshot(bare);
   }
   stageSnapshot(meta: SnapshotMeta): Promise<SnapshotStage> {
     return this.#inner.stageSnapshot(meta);

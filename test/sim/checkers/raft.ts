@@ -1,7 +1,7 @@
 import type { Message } from '../../../raft/message.js';
 import type { Batch } from '../../../storage/storage.js';
 import { fail } from '../failure.js';
-import { type DiskRecord, type Mark, markOf } from '../tap.js';
+import { type DiskRecord, type Mark, markOf, sameContent } from '../tap.js';
 
 /** What the checker wants to know of a manager; the core's own Status has it. */
 export interface Observed {
@@ -41,9 +41,12 @@ export class RaftChecker {
   /** index:term -> what it says, and the term before it: the Log Matching property, over all logs that ever were. */
   readonly #entries = new Map<string, { hash: number; before: number }>();
   readonly #quorum: number;
+  /** It holds no data: its entries are known by index and term. 0: nobody. */
+  readonly #witness: number;
   #lastLeader = 0;
 
-  constructor(size: number) {
+  constructor(size: number, witness = 0) {
+    this.#witness = witness;
     this.#quorum = Math.floor(size / 2) + 1;
   }
 
@@ -99,10 +102,18 @@ export class RaftChecker {
         if (mark.term > view.hardState.term)
           fail('term', `manager ${id} writes entry ${mark.index} of term ${mark.term} while its durable term is ${view.hardState.term}`);
         const before = view.lastTerm;
+        if ((entry.kind === 'omitted' || entry.kind === 'command') && (entry.kind === 'omitted') !== (id === this.#witness))
+          fail(
+            'witness',
+            `manager ${id} writes entry ${mark.index} ${entry.kind === 'omitted' ? 'without' : 'with'} its data, as ${id === this.#witness ? 'no' : 'a'} witness does`,
+          );
         const key = `${mark.index}:${mark.term}`;
         const seen = this.#entries.get(key);
-        if (seen === undefined) this.#entries.set(key, { hash: mark.hash, before });
-        else if (seen.hash !== mark.hash)
+        if (seen === undefined) {
+          if (entry.kind === 'omitted')
+            fail('witness', `manager ${id}, a witness, has entry ${mark.index} of term ${mark.term} before anybody with its data has`);
+          this.#entries.set(key, { hash: mark.hash, before });
+        } else if (!sameContent(mark, seen))
           fail('log matching', `two different entries at index ${mark.index} of term ${mark.term}; the second on manager ${id}`);
         else if (seen.before !== before)
           fail('log matching', `entry ${mark.index} of term ${mark.term} follows term ${before} on manager ${id}, and term ${seen.before} elsewhere`);
@@ -211,7 +222,7 @@ export class RaftChecker {
       const own = member.disk.durable?.at(index);
       const decided = this.committed[index - 1];
       if (own === undefined || decided === undefined) continue;
-      if (own.term !== decided.term || own.hash !== decided.hash)
+      if (own.term !== decided.term || !sameContent(own, decided))
         fail(
           checker,
           `manager ${member.id} has term ${own.term} at index ${index}, where term ${decided.term} was committed${own.term === decided.term ? ' with other content' : ''}`,
@@ -222,7 +233,7 @@ export class RaftChecker {
   #onQuorum(index: number): Mark | null {
     for (const candidate of this.#members.values()) {
       const mark = candidate.disk.durable?.at(index);
-      if (mark === undefined) continue;
+      if (mark === undefined || mark.entry.kind === 'omitted') continue;
       let holders = 0;
       for (const { disk } of this.#members.values()) if (disk.durable?.holds(mark) === true || disk.lost.some((view) => view.holds(mark))) holders++;
       if (holders >= this.#quorum) return mark;

@@ -5,6 +5,7 @@ import type { Logger } from '../../../src/logger.js';
 import type { CallContext, Handlers } from '../../../src/manager/api.js';
 import { DEFAULT_LIMITS, DEFAULT_TIMING, type Limits, type ManagerConfig, type Member, type Timing } from '../../../src/manager/config.js';
 import { createHandlers } from '../../../src/manager/handlers.js';
+import { bootstrapOf } from '../../../src/manager/raft-init.js';
 import { Replica } from '../../../src/manager/replica.js';
 import type { Transport, TransportEvents } from '../../../src/manager/transport.js';
 import type { CallPort } from '../../../src/protocol/call.js';
@@ -31,6 +32,7 @@ export interface Box {
 
 export interface HouseOptions {
   readonly managers?: number;
+  readonly witnesses?: readonly number[];
   readonly timing?: Partial<Timing>;
   readonly limits?: Partial<Limits>;
   readonly raft?: Partial<RaftOptions>;
@@ -46,6 +48,8 @@ export class House {
   readonly random: SimRandom;
   readonly network: Network = new Network();
   readonly boxes: Box[] = [];
+  /** What one manager asked of another. */
+  readonly called: { readonly address: string; readonly route: RouteName; readonly timeoutMs: number; readonly signal: AbortSignal | undefined }[] = [];
   readonly logged: { readonly id: number; readonly level: string; readonly message: string; readonly fields: Record<string, unknown> | undefined }[] = [];
   private readonly options: HouseOptions;
   private readonly members: Member[] = [];
@@ -73,6 +77,7 @@ export class House {
       serverId: id,
       directory: `/m${id}`,
       members: this.members,
+      ...(this.options.witnesses === undefined ? {} : { witnesses: this.options.witnesses.map(serverId) }),
       timing: { ...DEFAULT_TIMING, ...timing },
       limits: { ...DEFAULT_LIMITS, ...limits },
     };
@@ -100,7 +105,7 @@ export class House {
     const storage = await box.disk.open({
       clusterId: 'house',
       serverId: serverId(box.id),
-      bootstrap: { voters: this.members.map((member) => member.serverId), outgoing: null, learners: [], witnesses: [], next: null },
+      bootstrap: bootstrapOf(box.config),
       tailBytesMax: 1 << 20,
       randomIncarnation: () => `m${box.id}`,
     });
@@ -239,6 +244,7 @@ export class House {
   private callPort(): CallPort {
     return {
       call: async (address, route, input, options) => {
+        this.called.push({ address, route, timeoutMs: options.timeoutMs, signal: options.signal });
         const target = this.boxes.find((box) => box.config.members[box.id - 1]?.api === address);
         await new Promise<void>((resolve) => {
           this.scheduler.at(0.5, null, 'call', resolve);

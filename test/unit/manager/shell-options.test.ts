@@ -27,6 +27,10 @@ t.test('good options become a checked configuration', async (t) => {
     peer: { host: '::1', port: 7201 },
     api: { host: '::1', port: 7101 },
   });
+  t.same(managerConfig({ ...GOOD, witness: ['3'] }), { ...config, witnesses: [3] });
+  t.same(managerConfig({ ...GOOD, witness: ' ' }), config, 'QUORATE_WITNESSES is set, and empty');
+  const five = [...THREE, '4=127.0.0.1:7204,http://127.0.0.1:7104', '5=127.0.0.1:7205,http://127.0.0.1:7105'];
+  t.same(managerConfig({ ...GOOD, member: five, witness: '5 2' }).witnesses, [2, 5], 'in one text, in any order; two of five');
   t.match(managerConfig({ ...GOOD, leaseMs: '9000', taskBytesMax: '2048', tickMs: '20' }), {
     timing: { leaseMs: 9000, tickMs: 20, flushMs: DEFAULT_TIMING.flushMs },
     limits: { taskBytesMax: 2048 },
@@ -48,6 +52,11 @@ t.test('each wrong option is named, with what would be right', async (t) => {
     [{ id: 'one' }, /^--id: .*got "one"/],
     [{ id: '1e3' }, /^--id/],
     [{ id: '99999999999' }, /^--id/],
+    [{ witness: ['4'] }, /^--witness 4 is not among --member \(1, 2, 3\): a witness is one of the managers/],
+    [{ witness: ['three'] }, /^--witness: expected a server id.*got "three"/],
+    [{ witness: ['3', '3'] }, /^--witness 3 is given twice/],
+    [{ witness: ['2', '3'] }, /^--witness 2, 3: of 3 managers at most 1 can be a witness: a majority of witnesses alone would/],
+    [{ member: [ONE], witness: ['1'] }, /^--witness 1: of 1 manager none can be a witness/],
     [{ id: '4' }, /^--id 4 is not among --member \(1, 2, 3\)/],
     [{ cluster: undefined }, /^--cluster nothing: give a name/],
     [{ cluster: 'my cluster' }, /^--cluster "my cluster"/],

@@ -51,7 +51,7 @@ class Side {
   readonly snapshots: Snapshots;
   readonly storage: Storage;
 
-  constructor(id: number, storage: Storage, transport: Transport) {
+  constructor(id: number, storage: Storage, transport: Transport, witness = false) {
     this.storage = storage;
     this.snapshots = new Snapshots({
       storage,
@@ -59,6 +59,7 @@ class Side {
       clock: this.clock,
       logger: { log: () => {}, child: () => ({}) as never },
       self: serverId(id),
+      witness,
       now: () => ({ alive: true, term: this.term, commit: this.commit as LogIndex, installing: false }),
       firstIndex: () => 1 as LogIndex,
       sent: (_, ok) => {
@@ -142,7 +143,7 @@ t.test('a stream that broke goes on at its chunk, from the same picture, and the
   let stream = 0;
   for (const breakAfter of [3, 2, 1, Number.POSITIVE_INFINITY]) {
     link.breakAfter = breakAfter;
-    from.snapshots.send(serverId(2), from.term);
+    from.snapshots.send(serverId(2), from.term, false);
     // The picture is the old one, whatever has been written since.
     await from.storage.write(batch({ state: [put('t/0000', `later ${stream}`)], applied: meta(41 + stream, 4) }));
     from.clock.forward(10_000);
@@ -164,12 +165,34 @@ t.test('a stream that broke goes on at its chunk, from the same picture, and the
   t.equal(from.snapshots.sending, false, 'nothing is kept any more');
 });
 
+t.test('a witness is sent the meta alone; neither it nor a full manager takes what was made for the other', async (t) => {
+  const { from, to, link } = await pair(t);
+  const { storage } = to;
+  from.snapshots.send(serverId(2), from.term, true);
+  await ended(from, 1);
+  t.same([from.sent, to.installed], [[false], []], 'a full manager with an empty state would be an empty cluster');
+  link.to = new Side(2, storage, new Link(), true);
+  from.snapshots.send(serverId(2), from.term, false);
+  from.clock.forward(10_000);
+  await ended(from, 2);
+  t.same([from.sent, link.to.installed], [[false, false], []], 'nor does a witness keep the data');
+  t.same(await state(storage), {});
+  from.snapshots.send(serverId(2), from.term, true);
+  from.clock.forward(10_000);
+  await ended(from, 3);
+  t.same([from.sent.at(-1), link.to.installed], [true, [meta(40, 4)]]);
+  t.same(link.streams.at(-1), [0, 1], 'nothing between the first chunk and the last');
+  await storage.write(batch({ hardState: hard(4, 0, 40), snapshot: meta(40, 4) }));
+  t.same(await state(storage), {});
+  await from.snapshots.close();
+});
+
 t.test('it begins anew with another picture: by time, by another leader, after a damaged chunk, on a receiver that has started again', async (t) => {
   const { from, to, link } = await pair(t);
   const again = async (breakAfter: number): Promise<number[]> => {
     link.breakAfter = breakAfter;
     from.clock.forward(10_000);
-    from.snapshots.send(serverId(2), from.term);
+    from.snapshots.send(serverId(2), from.term, false);
     from.clock.forward(10_000);
     await ended(from, link.streams.length === 0 ? 1 : from.sent.length + 1);
     return link.streams.at(-1) as number[];
@@ -211,8 +234,8 @@ t.test('a state that is not taken is offered again with growing pauses, up to fi
   const pauses: number[] = [];
   for (let count = 1; count <= 9; count += 1) {
     const begunMs = from.clock.now;
-    from.snapshots.send(serverId(2), from.term);
-    from.snapshots.send(serverId(2), from.term);
+    from.snapshots.send(serverId(2), from.term, false);
+    from.snapshots.send(serverId(2), from.term, false);
     while (from.sent.length < count) {
       await new Promise((done) => setTimeout(done, 1));
       if (link.streams.length < count) from.clock.forward(10);
@@ -224,7 +247,7 @@ t.test('a state that is not taken is offered again with growing pauses, up to fi
     const pause = pauses[at + 1] as number;
     t.ok(pause >= ms && pause <= ms + 60, `pause ${at + 1}: ${pause} ms`);
   }
-  from.snapshots.send(serverId(2), term(9));
+  from.snapshots.send(serverId(2), term(9), false);
   from.term = term(9);
   await from.snapshots.close();
 });
@@ -243,7 +266,7 @@ t.test('a state that cannot be read ends the manager, which repairs itself at it
     }),
   });
   const side = new Side(1, broken, link);
-  side.snapshots.send(serverId(2), side.term);
+  side.snapshots.send(serverId(2), side.term, false);
   await ended(side, 1);
   t.match(side.failed, [{ code: 'storageDamaged' }]);
 });

@@ -56,7 +56,8 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   guard();
   const random = new SimRandom(seed, 'quorate');
   const drawn = planOf(seed, random.fork('plan'), options.profile ?? null, options.faultsMs ?? DEFAULT_FAULTS_MS);
-  const plan = options.change?.(drawn) ?? drawn;
+  const changed = options.change?.(drawn) ?? drawn;
+  const plan = changed.managers === 1 || changed.witness > changed.managers ? { ...changed, witness: 0 } : changed;
   const startedMs = performance.now();
   const startedCpu = process.cpuUsage();
   const world = new World(plan, random.fork('world'), { verbose: options.verbose ?? false, planted: options.planted ?? {} });

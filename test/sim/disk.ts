@@ -63,6 +63,18 @@ export class SimDisk {
     this.#image.full = full;
   }
 
+  /** No fault is left for a write that begins from now on. What is under way keeps its stall; and the failure, where one was set, as a faulty disk would. */
+  heal(): void {
+    this.#image.full = false;
+    this.#device?.heal(this.#image.failNext);
+    this.#image.failNext = false;
+  }
+
+  /** A write from before the heal is still under way, or has failed, and whoever made it is not gone yet. */
+  get healing(): boolean {
+    return this.#device?.healing ?? false;
+  }
+
   /** Bytes of keys and values on the disk. */
   get bytes(): number {
     let sum = 0;
@@ -241,6 +253,13 @@ const nameOf = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffs
 
 const systemError = (code: string): Error => Object.assign(new Error(`${code}: simulated`), { code });
 
+interface UnderWay {
+  readonly operations: readonly Operation[];
+  readonly sync: boolean;
+  /** It was to fail when the disk was healed. */
+  fails: boolean;
+}
+
 class SimDevice implements Device {
   readonly #image: Image;
   readonly #clock: Clock;
@@ -249,7 +268,9 @@ class SimDevice implements Device {
   readonly #synced: () => void;
   alive = true;
   /** Batches on their way to the medium, oldest first. */
-  readonly #underWay: { readonly operations: readonly Operation[]; readonly sync: boolean }[] = [];
+  readonly #underWay: UnderWay[] = [];
+  /** How many of them are from before the heal. */
+  #unhealed = 0;
   /** A slot written while a batch is under way is in doubt until the batch is through: what it was before. */
   #slotInDoubt: { readonly place: 0 | 1; readonly before: Uint8Array | null } | null = null;
   /** Undo lists of unsynced batches that a crash may still take. */
@@ -283,6 +304,16 @@ class SimDevice implements Device {
     this.#image.booted = true;
   }
 
+  get healing(): boolean {
+    return this.#unhealed > 0;
+  }
+
+  heal(failNext: boolean): void {
+    this.#unhealed = this.#underWay.length;
+    const next = this.#underWay.find((item) => item.sync);
+    if (failNext && next !== undefined) next.fails = true;
+  }
+
   batch(): DeviceBatch {
     const operations: Operation[] = [];
     let bytes = 0;
@@ -300,7 +331,7 @@ class SimDevice implements Device {
   }
 
   #write(operations: readonly Operation[], bytes: number, sync: boolean): Promise<void> {
-    const item = { operations, sync };
+    const item: UnderWay = { operations, sync, fails: false };
     this.#underWay.push(item);
     // One write-ahead file: nothing overtakes.
     this.#freeAtMs = Math.max(this.#freeAtMs, this.#clock.nowMs() + this.#writeMs(bytes, this.#random));
@@ -310,11 +341,12 @@ class SimDevice implements Device {
         if (!this.alive) return;
         this.#underWay.shift();
         if (this.#image.full) return failed(systemError('ENOSPC'));
-        if (this.#image.failNext && sync) {
-          this.#image.failNext = false;
+        if (item.fails || (this.#image.failNext && sync)) {
+          if (!item.fails) this.#image.failNext = false;
           if (fraction(this.#random) < 0.5) this.#image.apply(operations);
           return failed(systemError('EIO'));
         }
+        if (this.#unhealed > 0) this.#unhealed -= 1;
         const undo = this.#image.apply(operations);
         if (sync) {
           this.#volatile = [];

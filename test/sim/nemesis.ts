@@ -326,9 +326,15 @@ export class Nemesis {
     const act = this.#random.weighted({ drain: 5, undrain: 5, remove: 1 });
     this.#world.note(`an operator will ${act} ${nodeId}`);
     const done = act === 'drain' ? client.drain(nodeId) : act === 'undrain' ? client.undrain(nodeId) : client.removeNode(nodeId);
+    const ended = (how: string): void => {
+      this.#world.operatorCalls--;
+      this.#world.note(`the operator's ${act} of ${nodeId} ended: ${how}`);
+    };
+    this.#world.operatorCalls++;
     done.then(
-      () => {},
+      () => ended('done'),
       (error: unknown) => {
+        ended(String(error));
         const code = (error as { code?: unknown }).code;
         if (!['nodeNotFound', 'noLeader', 'outcomeUnknown', 'overloaded'].includes(String(code))) scheduler.breakWith(error);
       },

@@ -25,6 +25,8 @@ export class Network {
   readonly scheduler: Scheduler;
   readonly random: SimRandom;
   faults: NetworkFaults = NO_FAULTS;
+  /** Up to this time messages between managers may still be held up by faults from before the heal. */
+  lateUntilMs = 0;
   readonly stats = { messages: 0, dropped: 0, duplicated: 0, reordered: 0, cut: 0, calls: 0, resets: 0, damaged: 0 };
   readonly #cut = new Set<string>();
   readonly #slow = new Map<string, number>();
@@ -52,10 +54,12 @@ export class Network {
     return this.#cut.size;
   }
 
-  /** No cut, no slow link. */
+  /** No fault, cut or slow link. What is on its way stays as late as it was, and so does what follows it in order. */
   heal(): void {
     this.#cut.clear();
     this.#slow.clear();
+    this.faults = NO_FAULTS;
+    this.lateUntilMs = Math.max(this.scheduler.nowMs, ...this.#lastArrival.values());
   }
   healLink(from: string, to: string): void {
     this.#cut.delete(`${from}>${to}`);

@@ -5,20 +5,33 @@ import type { Workload } from './workload.js';
 import type { World } from './world.js';
 
 const ELECTION_LIMIT_MS = 8000;
+/** The longest stall, the longest way to a clean stop and the longest wait for a restart, one after the other. */
+const AFTERMATH_LIMIT_MS = 30_000;
+/** More than the latest that a request which its caller gave up may come: the longest delay and the slowest link, twice (it may be passed on). */
+const STRAGGLER_MS = 5000;
 
 /** What a healed world owes: a leader, an end of every operation and every task, agreement of all managers, and the same again from their disks. */
 export async function settle(world: World): Promise<void> {
-  const healed = world.scheduler.nowMs;
+  await until(
+    world,
+    'liveness',
+    AFTERMATH_LIMIT_MS,
+    () => aftermath(world).length === 0,
+    () => `${aftermath(world).join(', ')} ${AFTERMATH_LIMIT_MS} ms after the heal`,
+  );
+  const healthy = world.scheduler.nowMs;
+  world.healthySinceMs = healthy;
+  world.note('healthy');
   await until(
     world,
     'liveness',
     ELECTION_LIMIT_MS,
     () => world.leader?.replica?.leadershipConfirmed === true,
-    () => `no leader ${ELECTION_LIMIT_MS} ms after the heal`,
+    () => `no leader ${ELECTION_LIMIT_MS} ms after nothing was broken any more`,
   );
-  await world.scheduler.sleep(Math.max(0, healed + world.plan.graceMs + world.plan.healthyMs - world.scheduler.nowMs));
+  await world.scheduler.sleep(Math.max(0, healthy + world.plan.graceMs + world.plan.healthyMs - world.scheduler.nowMs));
   for (const client of world.clients) client.stopped = true;
-  for (const node of [...world.oracle.state.nodes.values()]) if (node.draining) await operate(world, (client) => client.undrain(node.id), ['nodeNotFound']);
+  await undrainAll(world, healthy);
   await until(
     world,
     'liveness',
@@ -76,6 +89,33 @@ export async function settle(world: World): Promise<void> {
     () => 'managers that do not agree after the last restart',
   );
   for (const box of world.managers) world.checkState(box, box.replica as Replica);
+}
+
+/** What faults from before the heal still do: a manager that is down or will be, a write that stalls or fails, messages that are late. */
+function aftermath({ managers, network, scheduler }: World): string[] {
+  const what: string[] = [];
+  for (const { endpoint, process, stopping, disk } of managers) {
+    if (process === null) what.push(`${endpoint} is down`);
+    else if (stopping) what.push(`${endpoint} is about to stop`);
+    else if (disk.healing) what.push(`${endpoint} waits for its disk`);
+  }
+  if (network.lateUntilMs > scheduler.nowMs) what.push('messages are late');
+  return what;
+}
+
+/** The last word to every node: no drain may come after it. */
+async function undrainAll(world: World, healthy: number): Promise<void> {
+  await until(
+    world,
+    'liveness',
+    world.plan.clientTimeoutMs + STRAGGLER_MS,
+    () => world.operatorCalls === 0,
+    () => `${world.operatorCalls} calls of operators that never end`,
+  );
+  await world.scheduler.sleep(Math.max(0, healthy + STRAGGLER_MS - world.scheduler.nowMs));
+  for (const node of [...world.oracle.state.nodes.values()]) if (node.draining) await operate(world, (client) => client.undrain(node.id), ['nodeNotFound']);
+  const draining = [...world.oracle.state.nodes.values()].filter((node) => node.draining).map((node) => node.id);
+  if (draining.length > 0) fail('liveness', `undrained, and still draining: ${draining.join(', ')}`);
 }
 
 function converged({ oracle, managers }: World): boolean {

@@ -34,6 +34,8 @@ export interface ManagerBox {
   boot: number;
   process: Process | null;
   replica: Replica | null;
+  /** It was told to stop, and has not yet. */
+  stopping: boolean;
   /** Up to this time writes take longer. */
   stalledUntilMs: number;
   events: number;
@@ -115,6 +117,8 @@ export class World {
   readonly callHooks: CallHooks;
   /** Since when nothing is broken any more; null while faults go on. */
   healthySinceMs: number | null = null;
+  /** Calls of operators without an outcome yet. */
+  operatorCalls = 0;
   /** The address of a leader that has just been cut off from the others, but not from the clients. */
   suspect: string | null = null;
   readonly random: SimRandom;
@@ -259,6 +263,7 @@ export class World {
       boot: 0,
       process: null,
       replica: null,
+      stopping: false,
       stalledUntilMs: 0,
       events: 0,
     };
@@ -387,6 +392,7 @@ export class World {
     if (process === null || replica === null || process.paused) return;
     this.note(`${box.endpoint} is stopped`);
     this.stats.cleanStops++;
+    box.stopping = true;
     process.at(0, 'SIGTERM', () => {
       replica.stop().then(
         () => {
@@ -406,6 +412,7 @@ export class World {
     this.#boxes.delete(process);
     box.process = null;
     box.replica = null;
+    box.stopping = false;
     box.server.handlers = null;
   }
 
@@ -478,18 +485,16 @@ export class World {
     for (const client of this.clients) client.start();
   }
 
-  /** Everything works again from here on. */
+  /** Nothing more is broken from here on. What was broken before may still strike: `settle` says when the world is healthy. */
   heal(): void {
     this.note('heal');
     this.network.heal();
-    this.network.faults = NO_FAULTS;
     for (const process of [...this.scheduler.processes]) process.resume();
     for (const box of this.managers) {
       box.stalledUntilMs = 0;
-      box.disk.setFull(false);
+      box.disk.heal();
       this.startManager(box);
     }
     for (const worker of this.workers) worker.start();
-    this.healthySinceMs = this.scheduler.nowMs;
   }
 }

@@ -41,15 +41,16 @@ try {
     const theirs: number[] = [];
     // 64 callers of single adds; 4 of arrays.
     const callers = batch === 1 ? 64 : 4;
-    for (let round = 0; round < rounds; round += 1) {
-      progress(`lifecycle ${name}, round ${round + 1}/${rounds}: quorate`);
+    // Round 0 counts for nobody: both sides run code for the first time.
+    for (let round = 0; round <= rounds; round += 1) {
+      progress(`lifecycle ${name}, round ${round}/${rounds}: quorate`);
       const took = await fleet.ask({ managers: quorate.addresses, workers, slots: 10, tasks, callers, batch, tag: `l${workers}b${batch}r${round}` });
-      ours.push(took.tasks / took.seconds);
+      if (round > 0) ours.push(took.tasks / took.seconds);
       if (bullmq !== null && redis !== null) {
-        progress(`lifecycle ${name}, round ${round + 1}/${rounds}: bullmq`);
+        progress(`lifecycle ${name}, round ${round}/${rounds}: bullmq`);
         const queue = `l${workers}b${batch}r${round}`;
         const other = await bullmq.ask({ type: 'lifecycle', queue, port: redis.port, workers, slots: 10, tasks: peerTasks, callers, batch, tag: queue });
-        theirs.push(other.tasks / other.seconds);
+        if (round > 0) theirs.push(other.tasks / other.seconds);
         await bullmq.ask({ type: 'obliterate', queue, port: redis.port });
       }
     }

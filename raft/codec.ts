@@ -1,7 +1,7 @@
-import type { Configuration, Entry, EntryKind } from './entry.js';
+import { type Configuration, ENTRY_KINDS, type Entry, type EntryKind } from './entry.js';
 import type { LogIndex, ServerId, Term } from './ids.js';
 import { unreachable } from './invariant.js';
-import type { Message } from './message.js';
+import { MESSAGE_TYPES, type Message } from './message.js';
 
 /**
  * Bytes for disk and wire. Everything big-endian; a number is 8 bytes: the high 21 bits, then the low 32, so 0 to 2^53 - 1 exactly.
@@ -26,22 +26,6 @@ export class DecodeError extends Error {
   }
 }
 
-const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration', 'omitted'];
-const TYPES: readonly Message['type'][] = [
-  'preVoteRequest',
-  'preVoteResponse',
-  'voteRequest',
-  'voteResponse',
-  'appendRequest',
-  'appendResponse',
-  'heartbeat',
-  'heartbeatResponse',
-  'installSnapshot',
-  'timeoutNow',
-  'readIndexRequest',
-  'readIndexResponse',
-  'tailLost',
-];
 const ENTRY_HEADER_BYTES = 22;
 const MESSAGE_HEADER_BYTES = 18;
 /** Flags of a configuration. */
@@ -123,7 +107,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
   const reader = new Reader(bytes);
   reader.version();
   const code = reader.u8();
-  const type = TYPES[code];
+  const type = MESSAGE_TYPES[code];
   if (type === undefined) throw new DecodeError('type', `a message has no type ${code}`);
   const from = reader.server();
   const to = reader.server();
@@ -215,7 +199,7 @@ function configurationBytes({ voters, outgoing, learners, witnesses, next }: Con
 const listBytes = (list: readonly ServerId[]): number => 2 + 4 * list.length;
 
 /** What an encoded entry is, without decoding it; null for what is no entry. */
-export const entryKind = (bytes: Uint8Array): EntryKind | null => (bytes[0] === CODEC_VERSION ? (KINDS[bytes[1] ?? KINDS.length] ?? null) : null);
+export const entryKind = (bytes: Uint8Array): EntryKind | null => (bytes[0] === CODEC_VERSION ? (ENTRY_KINDS[bytes[1] ?? ENTRY_KINDS.length] ?? null) : null);
 
 /** Fills one buffer from the front. */
 class Writer {
@@ -261,7 +245,7 @@ class Writer {
 
   entryHeader(entry: Entry): void {
     this.u8(CODEC_VERSION);
-    this.u8(KINDS.indexOf(entry.kind));
+    this.u8(ENTRY_KINDS.indexOf(entry.kind));
     this.number(entry.index);
     this.number(entry.term);
     this.u32(entry.data.length);
@@ -285,7 +269,7 @@ class Writer {
 
   head(message: Message): void {
     this.u8(CODEC_VERSION);
-    this.u8(TYPES.indexOf(message.type));
+    this.u8(MESSAGE_TYPES.indexOf(message.type));
     this.u32(message.from);
     this.u32(message.to);
     this.number(message.term);
@@ -435,7 +419,7 @@ class Reader {
   entry(): Entry {
     this.version();
     const code = this.u8();
-    const kind = KINDS[code];
+    const kind = ENTRY_KINDS[code];
     if (kind === undefined) throw new DecodeError('type', `an entry has no kind ${code}`);
     const index = this.index();
     const term = this.term();

@@ -4,7 +4,9 @@ import type { LogIndex, ServerId, Term } from './ids.js';
  * noop: what a new leader appends (paper section 8). command: opaque to Raft. configuration: an encoded Configuration (section 6).
  * omitted: a command as a witness has it, without its data: it stands in no other server's log, so it can never be taken for the command itself.
  */
-export type EntryKind = 'noop' | 'command' | 'configuration' | 'omitted';
+export type EntryKind = (typeof ENTRY_KINDS)[number];
+/** Their numbers in the codec: this order stands on every disk and goes over the wire. New ones go to the end. */
+export const ENTRY_KINDS = ['noop', 'command', 'configuration', 'omitted'] as const;
 
 /** One log entry. Immutable once made: it is shared by the log, the storage batch, every peer's message and every clone. */
 export interface Entry {

@@ -1,7 +1,7 @@
 /** The door of `quorate/raft`: a Raft core without I/O. See raft/README.md. */
 export * from './ids.js';
-export type * from './entry.js';
-export type * from './message.js';
+export * from './entry.js';
+export * from './message.js';
 export type * from './event.js';
 export * from './effects.js';
 export * from './raft-types.js';
@@ -18,7 +18,7 @@ export {
   encodeMessage,
   entryKind,
 } from './codec.js';
-export { encodeMessageState } from './encode.js';
+export { encodeMessageTo } from './encode.js';
 export { InvariantError } from './invariant.js';
 export { Numbers } from './numbers.js';
 export {

@@ -1,4 +1,5 @@
 import type { Entry, SnapshotMeta } from './entry.js';
+import { Identity } from './identity.js';
 import { type LogIndex, NO_TERM, plus, type Term } from './ids.js';
 import { invariant } from './invariant.js';
 
@@ -29,6 +30,8 @@ export class Log {
   #tail: Entry[];
   /** PERF: the tail begins here; dropping from its head moves this, and copies only when half is dead. */
   #head: number;
+  /** Of the first entries of the tail: those that somebody asked for. */
+  readonly #identity = new Identity();
 
   constructor(baseIndex: LogIndex, baseTerm: Term, last: LogIndex, lastTerm: Term, tail: readonly Entry[]) {
     this.baseIndex = baseIndex;
@@ -49,7 +52,19 @@ export class Log {
     copy.beforeTerm = this.beforeTerm;
     copy.bytes = this.bytes;
     copy.#tail = this.#head === 0 ? this.#tail.slice() : this.#tail.slice(this.#head);
+    copy.#identity.take(this.#identity);
     return copy;
+  }
+
+  /**
+   * What the tail says, for `encode`. PERF: an entry is read once, when somebody asks for the first time; an append goes on from there, and a clone knows
+   * what its original knew. Whatever else happens to the tail begins anew.
+   */
+  identity(): Identity {
+    const identity = this.#identity;
+    const end = this.last - this.first + 1;
+    while (identity.count < end) identity.add(this.#tail[this.#head + identity.count] as Entry);
+    return identity;
   }
 
   /** Null where the term is not known in memory, or the log has no such index. */
@@ -98,6 +113,7 @@ export class Log {
     invariant(before !== null, 'the term before a cut is known: from', from);
     for (let index = from; index <= this.last; index = plus(index, 1)) this.bytes -= entryCost(this.entryAt(index));
     this.#tail.length = this.#head + from - this.first;
+    this.#identity.clear();
     this.last = plus(from, -1);
     this.lastTerm = before;
   }
@@ -121,6 +137,7 @@ export class Log {
     this.bytes = 0;
     this.#tail = [];
     this.#head = 0;
+    this.#identity.clear();
   }
 
   /** Lets go of entries up to `upTo` (they are durable and handed out) until the tail is within `bytesMax`. */
@@ -142,6 +159,7 @@ export class Log {
     for (const entry of entries) this.bytes += entryCost(entry);
     this.#tail = entries.concat(this.#head === 0 ? this.#tail : this.#tail.slice(this.#head));
     this.#head = 0;
+    this.#identity.clear();
     this.first = head.index;
     this.beforeTerm = this.first - 1 === this.baseIndex ? this.baseTerm : null;
   }
@@ -157,6 +175,7 @@ export class Log {
     const before = first === this.last + 1 ? this.lastTerm : this.entryAt(plus(first, -1)).term;
     for (let index = this.first; index < first; index = plus(index, 1)) this.bytes -= entryCost(this.entryAt(index));
     this.#head += first - this.first;
+    this.#identity.clear();
     this.first = first;
     this.beforeTerm = before;
     if (this.#head * 2 > this.#tail.length) {

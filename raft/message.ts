@@ -92,6 +92,23 @@ export interface TailLost extends Envelope {
   readonly lastIndex: LogIndex;
 }
 
+/** Their numbers in the codec: this order is part of the wire format (CODEC_VERSION). New ones go to the end. */
+export const MESSAGE_TYPES = [
+  'preVoteRequest',
+  'preVoteResponse',
+  'voteRequest',
+  'voteResponse',
+  'appendRequest',
+  'appendResponse',
+  'heartbeat',
+  'heartbeatResponse',
+  'installSnapshot',
+  'timeoutNow',
+  'readIndexRequest',
+  'readIndexResponse',
+  'tailLost',
+] as const satisfies readonly Message['type'][];
+
 export type Message =
   | PreVoteRequest
   | PreVoteResponse

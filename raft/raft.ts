@@ -1,7 +1,7 @@
 import { campaign, countVotes, onPreVoteResponse, onVoteResponse } from './candidate.js';
 import { advanceLeaderCommit, handOut, onApplied, onApplyFetched } from './commit.js';
 import type { Effects } from './effects.js';
-import { encodeState, pour } from './encode.js';
+import { encodeState, pourState } from './encode.js';
 import { changeMembership } from './change.js';
 import type { Configuration, Entry, SnapshotMeta } from './entry.js';
 import type { Event, Outcome } from './event.js';
@@ -75,10 +75,10 @@ export class Raft {
     return copy;
   }
 
-  /** The whole state as numbers in a canonical order, the bytes of entries included: two cores behave alike if and only if it is the same. */
+  /** The whole state as numbers in a canonical order, the identity of entries included (identity.ts): two cores behave alike if and only if it is the same. */
   encode(sink: NumberSink): void {
     this.#enter();
-    pour((out) => encodeState(this.#state, out), sink);
+    pourState(this.#state, sink);
     this.#entered = false;
   }
 

@@ -1,4 +1,4 @@
-import type { Effects, Event, NumberSink, Outcome, RaftInit, RaftOptions, ServerId, Status, WriteSeq } from '../../raft/index.js';
+import type { Effects, Event, Numbers, Outcome, RaftInit, RaftOptions, ServerId, Status, WriteSeq } from '../../raft/index.js';
 import { type Core, honestShell, type Order, type Shell, writeOrder } from './server.js';
 
 /** Known mistakes around the honest core: a model that does not see them sees nothing. */
@@ -18,8 +18,8 @@ class Around implements Core {
   clone(): Core {
     return new (this.constructor as new (inner: Core) => Around)(this.inner.clone());
   }
-  encode(sink: NumberSink): void {
-    this.inner.encode(sink);
+  encodeTo(numbers: Numbers): void {
+    this.inner.encodeTo(numbers);
   }
   status(): Status {
     return this.inner.status();

@@ -1,5 +1,7 @@
+import { Numbers } from '../../raft/index.js';
+
 /**
- * What `Raft.encode` says, as 64 bits (two words) under a permutation of the server ids. What cannot matter within a model is left out, so that
+ * What `Raft.encodeTo` says, as 64 bits (two words) under a permutation of the server ids. What cannot matter within a model is left out, so that
  * more states are known to be one:
  *
  * - order numbers go in as distances from the last durable one (the core only compares them);
@@ -24,7 +26,7 @@ export class Hasher {
   a = 0;
   b = 0;
   #permutation: Uint8Array = PERMUTATIONS[0] as Uint8Array;
-  #numbers: readonly number[] = [];
+  #numbers = new Numbers();
   #at = 0;
   readonly #electionTicks: number;
 
@@ -90,45 +92,31 @@ export class Hasher {
   }
 
   /** All that one core encodes. */
-  core(numbers: readonly number[]): void {
+  core(numbers: Numbers): void {
     this.#numbers = numbers;
     this.#at = 0;
+    const present = this.#count();
     this.id(this.#next());
     this.#plain(1);
     this.id(this.#next());
     this.#plain(3);
+    this.#age();
+    this.#skip(3); // timer, random word, next fetch
+    if (this.#reads) this.#plain(2);
+    else this.#skip(2);
+    this.#plain(8); // the log
+    const persisted = this.#lane();
     for (let left = this.#count(); left > 0; left -= 1) {
       this.#plain(1);
       this.#configuration();
     }
-    this.#log();
-    const persisted = this.#lane();
     this.#role();
-    const installing = this.#next();
-    this.put(installing < 0 ? -1 : installing - persisted);
-    this.#plain(1);
-    this.#plain(2); // repair
-    this.#age();
-    this.#skip(3); // timer, random word, next fetch
-    this.#plain(2); // fetches under way
-    if (this.#reads) this.#plain(1);
-    else this.#skip(1);
-    this.#plain(1);
-    this.#entries();
-    this.#list(3, 0);
-    for (let left = this.#count(); left > 0; left -= 1) this.#message();
-    this.#list(3, 0);
-    this.#list(4, 0);
-    this.#list(3, 0);
-    for (let left = this.#count(); left > 0; left -= 1) {
-      this.id(this.#next());
-      this.#plain(1);
-    }
+    this.#rest(present, persisted);
     this.#end();
   }
 
-  /** What `encodeMessageState` says. */
-  message(numbers: readonly number[]): void {
+  /** What `encodeMessageTo` says. */
+  message(numbers: Numbers): void {
     this.#numbers = numbers;
     this.#at = 0;
     this.#message();
@@ -142,8 +130,8 @@ export class Hasher {
   }
 
   #next(): number {
-    const value = this.#numbers[this.#at];
-    if (value === undefined) throw new Error('test/model/canonical.ts reads on behind the end: raft/encode.ts has changed, follow it there');
+    if (this.#at === this.#numbers.length) throw new Error('test/model/canonical.ts reads on behind the end: raft/encode.ts has changed, follow it there');
+    const value = this.#numbers.values[this.#at] as number;
     this.#at += 1;
     return value;
   }
@@ -169,23 +157,17 @@ export class Hasher {
   }
   /** Every model's configuration holds all servers: the same under any permutation. */
   #configuration(): void {
+    const head = this.#count();
+    this.#plain(Math.floor(head / 16));
+    if ((head & 1) !== 0) this.#plain(this.#count());
+    if ((head & 2) !== 0) this.#plain(this.#count());
+    if ((head & 4) !== 0) this.#plain(this.#count());
+    if ((head & 8) === 0) return;
     this.#plain(this.#count());
-    const outgoing = this.#next();
-    this.put(outgoing);
-    if (outgoing > 0) this.#plain(outgoing);
-    this.#plain(this.#count());
-    this.#plain(this.#count());
-    const next = this.#next();
-    this.put(next);
-    if (next < 0) return;
-    this.#plain(next);
     this.#plain(this.#count());
   }
   #snapshot(): void {
-    const index = this.#next();
-    this.put(index);
-    if (index < 0) return;
-    this.#plain(1);
+    this.#plain(2);
     this.#configuration();
   }
   #entry(): void {
@@ -196,34 +178,49 @@ export class Hasher {
   #entries(): void {
     for (let left = this.#count(); left > 0; left -= 1) this.#entry();
   }
-  #log(): void {
-    this.#plain(2);
-    const first = this.#next();
-    const last = this.#next();
-    this.put(first);
-    this.put(last);
-    this.#plain(2);
-    for (let index = first; index <= last; index += 1) this.#entry();
-  }
   #lane(): number {
     const next = this.#next();
     const persisted = this.#next();
     const hard = this.#next();
     this.put(next - persisted);
     this.put(hard > persisted ? hard - persisted : 0);
-    this.#plain(5);
-    this.#entries();
-    this.#snapshot();
-    for (let left = this.#count(); left > 0; left -= 1) {
-      this.put(this.#next() - persisted);
-      this.#plain(1);
-      this.#age();
-    }
-    for (let left = this.#count(); left > 0; left -= 1) {
-      this.put(this.#next() - persisted);
-      this.#message();
-    }
+    this.#plain(2);
     return persisted;
+  }
+  /** What is there sometimes: the bits say what. */
+  #rest(present: number, persisted: number): void {
+    const has = (bit: number): boolean => (present & (1 << bit)) !== 0;
+    if (has(3)) {
+      this.put(this.#next() - persisted); // installing
+      this.#plain(1);
+    }
+    if (has(4)) this.#plain(2); // repair
+    if (has(5)) this.#plain(1); // where a cut begins
+    if (has(6)) this.#entries();
+    if (has(7)) this.#snapshot();
+    if (has(8))
+      for (let left = this.#count(); left > 0; left -= 1) {
+        this.put(this.#next() - persisted);
+        this.#plain(1);
+        this.#age();
+      }
+    if (has(9))
+      for (let left = this.#count(); left > 0; left -= 1) {
+        this.put(this.#next() - persisted);
+        this.#message();
+      }
+    if (has(10)) this.#plain(2); // fetches under way
+    if (has(11)) this.#entries();
+    if (has(12)) this.#list(3, 0);
+    if (has(13)) for (let left = this.#count(); left > 0; left -= 1) this.#message();
+    if (has(14)) this.#list(3, 0);
+    if (has(15)) this.#list(4, 0);
+    if (has(16)) this.#list(3, 0);
+    if (has(17))
+      for (let left = this.#count(); left > 0; left -= 1) {
+        this.id(this.#next());
+        this.#plain(1);
+      }
   }
   #role(): void {
     const role = this.#next();
@@ -247,34 +244,41 @@ export class Hasher {
   #leader(): void {
     this.#plain(3);
     this.#skip(1); // since the last round that time asked for
-    this.id(this.#next()); // to whom leadership is being handed
-    this.#plain(2);
     this.#plain(1);
-    for (let left = this.#count(); left > 0; left -= 1) {
-      const outer = this.split();
-      this.id(this.#next());
-      this.#plain(5);
-      this.#age();
-      this.#plain(2);
-      this.#skip(1); // how long a snapshot is under way: a model does not wait for twenty timeouts
-      this.#plain(4);
-      const goal = this.#next();
-      this.put(goal);
-      if (goal === 0) this.#skip(1);
-      else this.#age();
-      const took = this.#next();
-      this.put(took < 0 ? -1 : took < this.#electionTicks ? 1 : 0);
-      const count = this.#next();
-      this.put(count);
-      this.#plain(1 + 2 * count);
-      this.join(outer);
-    }
-    for (let left = this.#count(); left > 0; left -= 1) {
+    const peers = this.#count();
+    const reads = this.#count();
+    const transferTo = this.#next();
+    this.id(transferTo);
+    if (transferTo !== 0) this.#plain(2);
+    for (let left = peers; left > 0; left -= 1) this.#peer();
+    for (let left = reads; left > 0; left -= 1) {
       this.#plain(1);
       this.id(this.#next());
       this.#skip(1);
       this.#plain(2);
     }
+  }
+  #peer(): void {
+    const outer = this.split();
+    this.id(this.#next());
+    const has = this.#count();
+    this.#plain(3);
+    this.#age();
+    this.#plain(2);
+    const took = this.#next();
+    this.put(took < 0 ? -1 : took < this.#electionTicks ? 1 : 0);
+    if ((has & 3) === 2) this.#skip(1); // how long a snapshot is under way: a model does not wait for twenty timeouts
+    if ((has & 8) !== 0) this.#plain(2);
+    if ((has & 16) !== 0) {
+      this.#plain(1);
+      this.#age();
+    }
+    if ((has & 32) !== 0) this.#plain(2);
+    if ((has & 64) !== 0) {
+      const count = this.#count();
+      this.#plain(1 + 2 * count);
+    }
+    this.join(outer);
   }
   #message(): void {
     const type = this.#next();

@@ -165,7 +165,10 @@ function perCpuSecond(result: Result): number {
   return Math.round(result.states / (result.cpuMs / 1000));
 }
 
-/** The chance that any two states share a hash of 64 bits: n^2 / 2^65. The least of six hashes is not spread evenly: 36/11 times that. */
+/**
+ * The chance that any two states share a hash of 64 bits: n^2 / 2^65. The least of six hashes is not spread evenly: 36/11 times that. That a core's log goes
+ * in by its own identity of 64 bits (raft/identity.ts) adds nothing: beside it stands the log entry by entry, as its orders made it (workshop.ts).
+ */
 function collision(model: Model, states: number): number {
   return (states * states * (model.workshop.permutations.length === 6 ? 36 / 11 : 1)) / 2 ** 65;
 }

@@ -8,7 +8,7 @@ import {
   type HardState,
   type LogIndex,
   type Message,
-  type NumberSink,
+  type Numbers,
   type Outcome,
   Raft,
   type RaftInit,
@@ -67,7 +67,7 @@ export interface Core {
   step(event: Event): Outcome;
   drain(effects: Effects): boolean;
   clone(): Core;
-  encode(sink: NumberSink): void;
+  encodeTo(numbers: Numbers): void;
   status(): Status;
   readonly isLeader: boolean;
   readonly term: Term;

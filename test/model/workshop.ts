@@ -1,10 +1,12 @@
 import {
   type Configuration,
-  encodeMessageState,
+  encodeMessageTo,
   type HardState,
   type LogIndex,
+  MESSAGE_TYPES,
   type Message,
   newEffects,
+  Numbers,
   type RaftOptions,
   type Repair,
   type RoleName,
@@ -54,22 +56,6 @@ export const GRANTS = 256;
 
 export const ROLES: readonly RoleName[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 export const KINDS: readonly Parcel['kind'][] = ['message', 'state', 'sent'];
-export const MESSAGES: readonly Message['type'][] = [
-  'preVoteRequest',
-  'preVoteResponse',
-  'voteRequest',
-  'voteResponse',
-  'appendRequest',
-  'appendResponse',
-  'heartbeat',
-  'heartbeatResponse',
-  'installSnapshot',
-  'timeoutNow',
-  'readIndexRequest',
-  'readIndexResponse',
-  'tailLost',
-];
-
 const columns = <Name extends string>(...names: Name[]): Record<Name, Column> =>
   Object.fromEntries(names.map((name) => [name, new Column()])) as Record<Name, Column>;
 
@@ -116,7 +102,7 @@ export class Workshop {
   readonly #hasher: Hasher;
   readonly #options: RaftOptions;
   readonly #effects = newEffects();
-  readonly #numbers: number[] = [];
+  readonly #numbers = new Numbers();
 
   constructor(setting: Setting) {
     this.shell = setting.shell ?? honestShell;
@@ -283,8 +269,8 @@ export class Workshop {
   #intern(draft: Draft): number {
     const core = draft.core as Core;
     const numbers = this.#numbers;
-    numbers.length = 0;
-    core.encode((value) => numbers.push(value));
+    numbers.clear();
+    core.encodeTo(numbers);
     const status = core.status();
     const hashes = this.hashes(1, (hasher) => {
       hasher.core(numbers);
@@ -349,8 +335,8 @@ export class Workshop {
 
   wrap(kind: Parcel['kind'], message: Message, state: readonly number[] | null, ok: boolean): Parcel {
     const numbers = this.#numbers;
-    numbers.length = 0;
-    encodeMessageState(message, (value) => numbers.push(value));
+    numbers.clear();
+    encodeMessageTo(message, numbers);
     const hashes = this.hashes(2, (hasher) => {
       hasher.put(KINDS.indexOf(kind));
       hasher.put(ok ? 1 : 0);
@@ -365,7 +351,7 @@ export class Workshop {
     this.#parcelNumbers.set(name, made.number);
     const { parcel } = this;
     parcel.kind.push(KINDS.indexOf(kind));
-    parcel.type.push(MESSAGES.indexOf(message.type));
+    parcel.type.push(MESSAGE_TYPES.indexOf(message.type));
     parcel.from.push(message.from);
     parcel.to.push(message.to);
     parcel.term.push(message.term);

@@ -1,24 +1,8 @@
-import type { ServerId, Target } from '../../raft/index.js';
+import { MESSAGE_TYPES, type ServerId, type Target } from '../../raft/index.js';
 import type { Draft } from './draft.js';
 import { CHOICES, type Choice, keys, type Ledger, Ledgers, Violation } from './ledger.js';
 import { OPTIONS, type Parcel, type Server } from './server.js';
-import {
-  COMMIT,
-  CRASH_CODE,
-  DISK,
-  FAULT,
-  GRANTS,
-  IDLE,
-  LEADS,
-  LOG,
-  MACHINE,
-  MESSAGES,
-  PARCEL_CODE,
-  ROLES,
-  type Setting,
-  TOOK_LEAD,
-  Workshop,
-} from './workshop.js';
+import { COMMIT, CRASH_CODE, DISK, FAULT, GRANTS, IDLE, LEADS, LOG, MACHINE, PARCEL_CODE, ROLES, type Setting, TOOK_LEAD, Workshop } from './workshop.js';
 
 /**
  * Three servers, what is on the wire between them, and a ledger. `open` takes a world, `count` says how many things may happen next, `take` makes one
@@ -69,13 +53,13 @@ const DAMAGES = choice('damages');
 const LEADER = ROLES.indexOf('leader');
 const CANDIDATE = ROLES.indexOf('candidate');
 const PRE_CANDIDATE = ROLES.indexOf('preCandidate');
-const PRE_VOTE_REQUEST = MESSAGES.indexOf('preVoteRequest');
-const PRE_VOTE_RESPONSE = MESSAGES.indexOf('preVoteResponse');
-const VOTE_RESPONSE = MESSAGES.indexOf('voteResponse');
-const APPEND_RESPONSE = MESSAGES.indexOf('appendResponse');
-const HEARTBEAT_RESPONSE = MESSAGES.indexOf('heartbeatResponse');
-const READ_INDEX_RESPONSE = MESSAGES.indexOf('readIndexResponse');
-const TIMEOUT_NOW = MESSAGES.indexOf('timeoutNow');
+const PRE_VOTE_REQUEST = MESSAGE_TYPES.indexOf('preVoteRequest');
+const PRE_VOTE_RESPONSE = MESSAGE_TYPES.indexOf('preVoteResponse');
+const VOTE_RESPONSE = MESSAGE_TYPES.indexOf('voteResponse');
+const APPEND_RESPONSE = MESSAGE_TYPES.indexOf('appendResponse');
+const HEARTBEAT_RESPONSE = MESSAGE_TYPES.indexOf('heartbeatResponse');
+const READ_INDEX_RESPONSE = MESSAGE_TYPES.indexOf('readIndexResponse');
+const TIMEOUT_NOW = MESSAGE_TYPES.indexOf('timeoutNow');
 
 export class Model {
   readonly workshop: Workshop;

@@ -382,6 +382,14 @@ t.test('the log: terms, cuts, trims and what comes back agree with a plain array
       for (let index = log.first; index <= log.last; index = ix(index + 1)) bytes += entryCost(log.entryAt(index));
       if (log.last !== model.length || log.lastTerm !== (model[model.length - 1] ?? 0) || log.bytes !== bytes)
         t.fail(`seed ${seed}, step ${at}: last ${log.last}, bytes ${log.bytes}`);
+      // Asked now and then, so that it has gone on from where it was, and begun anew, in every way there is.
+      if (random.chance(30)) {
+        const held: Entry[] = [];
+        for (let index = log.first; index <= log.last; index = ix(index + 1)) held.push(log.entryAt(index));
+        const { count, a, b } = new Log(log.baseIndex, log.baseTerm, log.last, log.lastTerm, held).identity();
+        const own = random.chance(50) ? log.identity() : log.clone().identity();
+        if (own.count !== count || own.a !== a || own.b !== b) t.fail(`seed ${seed}, step ${at}: the identity of ${held.length} entries is not theirs`);
+      }
       for (let index = 1; index <= model.length; index += 1) {
         const term = log.termAt(ix(index));
         if (term !== null ? term !== model[index - 1] : index >= log.first - 1 && index !== log.first - 1)
@@ -390,6 +398,30 @@ t.test('the log: terms, cuts, trims and what comes back agree with a plain array
     }
   }
   t.pass('40 runs');
+  t.end();
+});
+
+t.test('what a log says is part of the state as numbers: each bit, length, kind and term of its entries', (t) => {
+  const says = (...entries: Entry[]): string => {
+    const { a, b } = new Log(ix(0), tm(0), ix(entries.length), tm(1), entries).identity();
+    return `${a} ${b}`;
+  };
+  const one = (data: Uint8Array, kind: Entry['kind'] = 'command', term = 1): Entry => ({ index: ix(1), term: tm(term), kind, data });
+  const many: string[] = [says()];
+  for (let size = 0; size <= 40; size += 1) {
+    many.push(says(one(new Uint8Array(size))));
+    for (let bit = 0; bit < size * 8; bit += 1) {
+      const data = new Uint8Array(size);
+      data[bit >> 3] = 1 << (bit & 7);
+      many.push(says(one(data)));
+    }
+    // The same bytes, cut elsewhere.
+    if (size > 0) many.push(says(one(new Uint8Array(size - 1)), one(new Uint8Array(0))), says(one(new Uint8Array(0)), one(new Uint8Array(size - 1))));
+  }
+  for (const kind of ['noop', 'configuration', 'omitted'] as const) many.push(says(one(new Uint8Array(0), kind)));
+  for (const term of [2, 2 ** 32, 2 ** 32 + 1, 2 ** 33, 2 ** 51]) many.push(says(one(new Uint8Array(0), 'command', term)));
+  // [size 0, size 0] is made twice.
+  t.equal(new Set(many).size, many.length - 1);
   t.end();
 });
 

@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import type { ServerId } from '../../raft/ids.js';
 import { Connection } from './connection.js';
 import type { FrameType } from './frames.js';
-import { decodeRefusal, decodeWelcome, encodeJson, type Hello, type Purpose, type Welcome } from './handshake.js';
+import { decodeRefusal, decodeWelcome, encodeJson, type Hello, membersDiffer, type Purpose, type Welcome } from './handshake.js';
 import type { PeerContext } from './peer-context.js';
 
 export interface DialEvents {
@@ -37,6 +37,8 @@ export function dial(context: PeerContext, to: ServerId, purpose: Purpose, event
     if (welcome.clusterId !== context.clusterId)
       return ['wrongCluster', `it belongs to cluster ${welcome.clusterId}, this one to ${context.clusterId}: check --member`];
     if (welcome.serverId !== to) return ['wrongServer', `server ${welcome.serverId} answers there: check --member`];
+    const differ = membersDiffer(context.self, context.memberList, to, welcome);
+    if (differ !== null) return ['membersDiffer', differ];
     if (!meet(context, to, welcome.incarnation)) return ['incarnationChanged', 'another incarnation of it is still connected: two processes with one id?'];
     release = context.incarnations.hold(to, welcome.incarnation);
     return null;
@@ -76,7 +78,7 @@ export function dial(context: PeerContext, to: ServerId, purpose: Purpose, event
   });
   context.connections.add(connection);
   const deadline = context.clock.after(context.limits.handshakeMs, () => connection.close('handshakeTimeout'));
-  const hello: Hello = { purpose, clusterId: context.clusterId, from: context.self, to, incarnation: context.incarnation };
+  const hello: Hello = { purpose, clusterId: context.clusterId, from: context.self, to, incarnation: context.incarnation, ...context.memberList };
   connection.write('hello', [encodeJson(hello)]);
   return connection;
 }

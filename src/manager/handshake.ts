@@ -5,8 +5,15 @@ import { HANDSHAKE_BYTES_MAX } from './frames.js';
 /** What a connection is for: Raft messages of one direction, or one state being streamed. */
 export type Purpose = 'messages' | 'snapshot';
 
+/** Who belongs to the cluster, by the flags of one manager; both lists in ascending order. They count votes by it, so it must be the same on each. */
+export interface MemberList {
+  readonly members: readonly ServerId[];
+  /** Those of the members that hold no state. */
+  readonly witnesses: readonly ServerId[];
+}
+
 /** The first frame of whoever dials. */
-export interface Hello {
+export interface Hello extends MemberList {
   readonly purpose: Purpose;
   readonly clusterId: string;
   readonly from: ServerId;
@@ -16,13 +23,22 @@ export interface Hello {
 }
 
 /** The acceptor's answer when it takes the connection. */
-export interface Welcome {
+export interface Welcome extends MemberList {
   readonly clusterId: string;
   readonly serverId: ServerId;
   readonly incarnation: string;
 }
 
-export type RefusalCode = 'badMagic' | 'version' | 'badHello' | 'unknownPeer' | 'wrongCluster' | 'wrongServer' | 'incarnationChanged' | 'shuttingDown';
+export type RefusalCode =
+  | 'badMagic'
+  | 'version'
+  | 'badHello'
+  | 'unknownPeer'
+  | 'wrongCluster'
+  | 'wrongServer'
+  | 'membersDiffer'
+  | 'incarnationChanged'
+  | 'shuttingDown';
 
 /** The acceptor's answer when it does not. `text` says what to do about it. */
 export interface Refusal {
@@ -47,6 +63,15 @@ const asServer = (value: unknown): ServerId | null =>
 const asName = (value: unknown): string | null => (typeof value === 'string' && isId(value) ? value : null);
 const asText = (value: unknown): string => (typeof value === 'string' ? value.replace(/[^\x20-\x7e]/g, '?').slice(0, HANDSHAKE_BYTES_MAX) : '');
 
+/** More than any cluster has; what is longer is no list of members. */
+const MEMBERS_MAX = 64;
+
+function asServers(value: unknown): readonly ServerId[] | null {
+  if (!Array.isArray(value) || value.length > MEMBERS_MAX) return null;
+  const servers = value.map(asServer);
+  return servers.includes(null) ? null : (servers as ServerId[]);
+}
+
 /** Null when any field is missing or strange: a missing identity field means refuse. */
 export function decodeHello(payload: Uint8Array): Hello | null {
   const raw = decodeJson(payload);
@@ -55,8 +80,10 @@ export function decodeHello(payload: Uint8Array): Hello | null {
   const from = asServer(raw.from);
   const to = asServer(raw.to);
   const incarnation = asName(raw.incarnation);
-  if (clusterId === null || from === null || to === null || incarnation === null) return null;
-  return { purpose: raw.purpose, clusterId, from, to, incarnation };
+  const members = asServers(raw.members);
+  const witnesses = asServers(raw.witnesses);
+  if (clusterId === null || from === null || to === null || incarnation === null || members === null || witnesses === null) return null;
+  return { purpose: raw.purpose, clusterId, from, to, incarnation, members, witnesses };
 }
 
 export function decodeWelcome(payload: Uint8Array): Welcome | null {
@@ -64,7 +91,27 @@ export function decodeWelcome(payload: Uint8Array): Welcome | null {
   const clusterId = asName(raw?.clusterId);
   const server = asServer(raw?.serverId);
   const incarnation = asName(raw?.incarnation);
-  return clusterId === null || server === null || incarnation === null ? null : { clusterId, serverId: server, incarnation };
+  const members = asServers(raw?.members);
+  const witnesses = asServers(raw?.witnesses);
+  if (clusterId === null || server === null || incarnation === null || members === null || witnesses === null) return null;
+  return { clusterId, serverId: server, incarnation, members, witnesses };
+}
+
+const same = (ours: readonly ServerId[], theirs: readonly ServerId[]): boolean => ours.length === theirs.length && ours.every((id, at) => id === theirs[at]);
+
+/** `managers 1, 2, 3, of which 3 is a witness` */
+export function memberText({ members, witnesses }: MemberList): string {
+  const which = witnesses.length === 0 ? 'none a witness' : `of which ${witnesses.join(' and ')} ${witnesses.length === 1 ? 'is a witness' : 'are witnesses'}`;
+  return `managers ${members.join(', ')}, ${which}`;
+}
+
+/** Null when both sides mean the same cluster; or what each has, and what to do. */
+export function membersDiffer(self: ServerId, ours: MemberList, peer: ServerId, theirs: MemberList): string | null {
+  if (same(ours.members, theirs.members) && same(ours.witnesses, theirs.witnesses)) return null;
+  return (
+    `server ${self} was started with ${memberText(ours)}; server ${peer} with ${memberText(theirs)}: ` +
+    'give every manager the same --member and --witness (docs/cli.md, manager, says what to do if a directory was begun with the wrong ones)'
+  );
 }
 
 export function decodeRefusal(payload: Uint8Array): Refusal {

@@ -88,6 +88,7 @@ export async function startManager(
       serverId: config.serverId,
       incarnation: opened.recovered.identity.incarnation,
       peers: config.members.map((member) => member.serverId).filter((id) => id !== config.serverId),
+      witnesses: config.witnesses ?? [],
       addressOf: (id) => addresses.get(id) ?? null,
       listen: listen.peer,
       logger,

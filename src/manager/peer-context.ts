@@ -2,7 +2,7 @@ import type { ServerId } from '../../raft/ids.js';
 import type { Clock } from '../clock.js';
 import type { Random } from '../random.js';
 import type { Connection } from './connection.js';
-import type { Incarnations } from './handshake.js';
+import type { Incarnations, MemberList } from './handshake.js';
 import type { LimitedLog } from './log-limit.js';
 import type { TransportEvents } from './transport.js';
 
@@ -86,6 +86,8 @@ export interface PeerContext {
   readonly self: ServerId;
   readonly incarnation: string;
   readonly peers: readonly ServerId[];
+  /** The peers and this one. */
+  readonly memberList: MemberList;
   /** Null: not known yet. */
   readonly addressOf: (server: ServerId) => Endpoint | null;
   readonly clock: Clock;

@@ -5,7 +5,7 @@ import type { Message } from '../../raft/message.js';
 import { Connection } from './connection.js';
 import { meet } from './dial.js';
 import type { FrameType } from './frames.js';
-import { decodeHello, encodeJson, type Hello, type RefusalCode } from './handshake.js';
+import { decodeHello, encodeJson, type Hello, membersDiffer, type RefusalCode } from './handshake.js';
 import type { Endpoint, PeerContext } from './peer-context.js';
 import { SnapshotReceiver } from './snapshot-stream.js';
 
@@ -103,7 +103,7 @@ export class PeerServer {
 
   /** Null: refused. */
   #greet(connection: Connection, type: FrameType, payload: Uint8Array): Hello | null {
-    const { clusterId, self, peers, incarnation } = this.#context;
+    const { clusterId, self, peers, incarnation, memberList } = this.#context;
     const hello = type === 'hello' ? decodeHello(payload) : null;
     if (hello === null) return this.#refuse(connection, 'badHello', 'the handshake cannot be read');
     if (this.#closing) return this.#refuse(connection, 'shuttingDown', `server ${self} is shutting down`);
@@ -111,6 +111,8 @@ export class PeerServer {
       return this.#refuse(connection, 'wrongCluster', `this is cluster ${clusterId}, not ${hello.clusterId}: check --cluster and --member`);
     if (hello.to !== self) return this.#refuse(connection, 'wrongServer', `this is server ${self}, not ${hello.to}: check --member`);
     if (!peers.includes(hello.from)) return this.#refuse(connection, 'unknownPeer', `server ${hello.from} is no member here: check --id and --member`);
+    const differ = membersDiffer(self, memberList, hello.from, hello);
+    if (differ !== null) return this.#refuse(connection, 'membersDiffer', differ);
     if (!meet(this.#context, hello.from, hello.incarnation)) {
       return this.#refuse(connection, 'incarnationChanged', `another incarnation of server ${hello.from} is still connected: two processes with one id?`);
     }
@@ -119,7 +121,7 @@ export class PeerServer {
     map.get(hello.from)?.close('replaced');
     map.set(hello.from, connection);
     connection.trust();
-    connection.write('welcome', [encodeJson({ clusterId, serverId: self, incarnation })]);
+    connection.write('welcome', [encodeJson({ clusterId, serverId: self, incarnation, ...memberList })]);
     return hello;
   }
 

@@ -18,6 +18,8 @@ export interface TcpTransportOptions {
   readonly incarnation: string;
   /** The other members. */
   readonly peers: readonly ServerId[];
+  /** Those of the members that hold no state, this one perhaps. */
+  readonly witnesses?: readonly ServerId[];
   /** Asked at every dial, so a peer may move. Null: not known yet. */
   readonly addressOf: (server: ServerId) => Endpoint | null;
   readonly listen: Endpoint;
@@ -34,6 +36,8 @@ export interface TcpTransport extends Transport {
   /** Peers that both ways are linked to: out and in. */
   readonly peersLinked: number;
 }
+
+const ascending = (a: ServerId, b: ServerId): number => a - b;
 
 /**
  * The managers' port over TCP: see frames.ts for what is on the wire and handshake.ts for who may come in. `start` rejects with the error of the
@@ -73,6 +77,7 @@ export function createTcpTransport(options: TcpTransportOptions): TcpTransport {
         self: options.serverId,
         incarnation: options.incarnation,
         peers: options.peers,
+        memberList: { members: [...options.peers, options.serverId].sort(ascending), witnesses: [...(options.witnesses ?? [])].sort(ascending) },
         addressOf: options.addressOf,
         clock,
         random: options.random ?? systemRandom,

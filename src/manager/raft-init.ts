@@ -1,9 +1,11 @@
 import type { Configuration } from '../../raft/entry.js';
 import { isWitness, members } from '../../raft/membership.js';
+import type { ServerId } from '../../raft/ids.js';
 import type { RaftInit } from '../../raft/raft-types.js';
 import type { Recovered } from '../../storage/storage.js';
 import type { Random } from '../random.js';
 import { ConfigError, type ManagerConfig } from './config.js';
+import { memberText } from './handshake.js';
 
 /** Who belongs to the cluster at its first start, by the flags. */
 export function bootstrapOf({ members, witnesses }: ManagerConfig): Configuration {
@@ -11,6 +13,21 @@ export function bootstrapOf({ members, witnesses }: ManagerConfig): Configuratio
 }
 
 export const isWitnessBy = ({ serverId, witnesses }: ManagerConfig): boolean => witnesses?.includes(serverId) === true;
+
+/** ConfigError if the flags count other managers than the directory does, which has known them since its first start: nothing changes them yet. */
+function refuseOthers(known: Configuration, config: ManagerConfig): void {
+  if (known.voters.length === 0 || known.outgoing !== null || known.next !== null) return;
+  const { voters, witnesses } = bootstrapOf(config);
+  const its = memberText({ members: ascending(members(known)), witnesses: ascending(known.witnesses) });
+  const given = memberText({ members: ascending(voters), witnesses: ascending(witnesses) });
+  if (its !== given)
+    throw new ConfigError(
+      `--member and --witness say ${given}, but ${config.directory} was begun with ${its}, which cannot be changed: ` +
+        'start it with the flags of its first start, the same on every manager',
+    );
+}
+
+const ascending = (servers: readonly ServerId[]): ServerId[] => [...servers].sort((a, b) => a - b);
 
 /**
  * Where the core starts from: what the disk holds, and a seed of its own (53 bits). Who is a witness is one for life, so the flags must say
@@ -25,6 +42,7 @@ export function raftInit(recovered: Recovered, config: ManagerConfig, random: Ra
       `--witness ${witness ? 'names' : 'does not name'} manager ${serverId}, but in ${config.directory} it is ${witness ? 'a full manager' : 'a witness'}, which it stays for life: ` +
         'start it with the flags of its first start, the same on every manager',
     );
+  refuseOthers(known, config);
   return {
     id: serverId,
     hardState: recovered.hardState,

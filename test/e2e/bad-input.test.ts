@@ -204,7 +204,9 @@ t.test('strangers on the peer port', async (t) => {
     });
   const { frameHeader, PREAMBLE } = await import('../../src/manager/frames.js');
   const hello = (fields: object): Buffer => {
-    const payload = Buffer.from(JSON.stringify({ purpose: 'messages', clusterId: 'test', from: 2, to: 1, incarnation: 'x', ...fields }));
+    const payload = Buffer.from(
+      JSON.stringify({ purpose: 'messages', clusterId: 'test', from: 2, to: 1, incarnation: 'x', members: [1, 2], witnesses: [], ...fields }),
+    );
     return Buffer.concat([PREAMBLE, frameHeader('hello', [payload]), payload]);
   };
   t.match(await knock(hello({})), /"code":"unknownPeer","text":"server 2 is no member here/, 'an unknown peer');

@@ -181,6 +181,14 @@ const manager: readonly Mutant[] = [
     unit('what waits before the log is refused as soon as the leadership is gone'),
   ),
   mutant(
+    'members-not-compared',
+    'a manager that counts other members or witnesses is let in',
+    'src/manager/handshake.ts',
+    'if (same(ours.members, theirs.members) && same(ours.witnesses, theirs.witnesses)) return null;',
+    'if (ours.members.length > 0 && theirs.members.length > 0) return null;',
+    unit('managers that were started with different lists'),
+  ),
+  mutant(
     'silence-while-deaf',
     'a leader that stood still takes its own silence for that of the nodes',
     'src/manager/liveness.ts',

@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { createHttpCall } from '../../../src/client/http-call.js';
-import { silentLogger } from '../../../src/logger.js';
+import { type Logger, silentLogger } from '../../../src/logger.js';
 import { type RunningManager, startManager } from '../../../src/manager/manager.js';
 import { type ManagerOptions, managerConfig } from '../../../src/manager/options.js';
 import { PlainHistogram } from '../../../src/manager/metrics.js';
 import type { CallPort } from '../../../src/protocol/call.js';
 import type { SubmitResult, TaskRequest } from '../../../src/protocol/schemas.js';
 import { StorageError } from '../../../storage/storage.js';
-import { freePort, until } from './shell-kit.js';
+import { freePort, memoryLogger, until } from './shell-kit.js';
 
 const tasks = (tag: string, count: number, input = ''): TaskRequest[] =>
   Array.from({ length: count }, (_, at) => ({ id: `${tag}-${at}`, run: { type: 'handler', name: 'noop', input } }));
@@ -29,18 +29,26 @@ class Trio {
   }
 
   static async make(count: number, options: ManagerOptions = {}): Promise<Trio> {
-    const member: string[] = [];
-    for (let id = 1; id <= count; id += 1) member.push(`${id}=127.0.0.1:${await freePort()},http://127.0.0.1:${await freePort()}`);
-    const trio = new Trio(await mkdtemp(join(tmpdir(), 'quorate-shell-')), member, options);
+    const trio = await Trio.place(count, options);
     for (let id = 1; id <= count; id += 1) await trio.start(id);
     await until(() => trio.leader !== null, 'a leader');
     return trio;
   }
 
-  async start(id: number): Promise<RunningManager> {
-    const manager = await startManager(managerConfig({ ...this.#options, id: String(id), data: join(this.#directory, String(id)) }), { logger: silentLogger });
+  static async place(count: number, options: ManagerOptions = {}): Promise<Trio> {
+    const member: string[] = [];
+    for (let id = 1; id <= count; id += 1) member.push(`${id}=127.0.0.1:${await freePort()},http://127.0.0.1:${await freePort()}`);
+    return new Trio(await mkdtemp(join(tmpdir(), 'quorate-shell-')), member, options);
+  }
+
+  async start(id: number, options: ManagerOptions = {}, logger: Logger = silentLogger): Promise<RunningManager> {
+    const manager = await startManager(managerConfig({ ...this.#options, ...options, id: String(id), data: this.directoryOf(id) }), { logger });
     this.running.set(id, manager);
     return manager;
+  }
+
+  directoryOf(id: number): string {
+    return join(this.#directory, String(id));
   }
 
   async stop(id: number): Promise<void> {
@@ -112,6 +120,35 @@ t.test('three managers: any address serves, one that was away gets the state ove
     kind: 'refused',
     problem: { code: 'noLeader', status: 503 },
   });
+  await trio.close();
+});
+
+t.test('a manager with another --witness than the others is refused by them, and one whose directory says otherwise does not start', async (t) => {
+  const trio = await Trio.place(3, { witness: '3' });
+  const logger = memoryLogger();
+  const refusals = (text: RegExp): boolean => logger.lines.some(({ message, fields }) => fields['code'] === 'membersDiffer' && text.test(message));
+  await trio.start(1);
+  await trio.start(2, { witness: '1' }, logger);
+  await until(
+    () => refusals(/server 1 was started with managers 1, 2, 3, of which 3 is a witness; server 2 with managers 1, 2, 3, of which 1 is a witness/),
+    'a log',
+  );
+  await until(() => refusals(/server 2 was started with .*: give every manager the same --member and --witness/), 'both ways');
+  t.equal(trio.leader, null, 'they make no quorum');
+  await trio.start(3);
+  await until(() => trio.leader === 1, 'those that agree do');
+  t.match((await trio.submit(1, tasks('a', 1)))[0], { error: null });
+  t.equal(trio.at(2).replica.state.tasks.size, 0);
+  t.match(await (await fetch(`${trio.at(2).apiAddress}/metrics`)).text(), /quorate_peer_rejected_total\{reason="membersDiffer"\} [1-9]/);
+
+  await trio.stop(2);
+  await t.rejects(trio.start(2), {
+    code: 'invalidConfig',
+    message: /^--member and --witness say managers 1, 2, 3, of which 3 is a witness, but .* was begun with managers 1, 2, 3, of which 1 is a witness/,
+  });
+  await rm(trio.directoryOf(2), { recursive: true });
+  await trio.start(2);
+  await until(() => trio.at(2).replica.state.tasks.size === 1, 'begun again with the same flags it is one of them');
   await trio.close();
 });
 

@@ -60,7 +60,8 @@ const beat = (from: number, to: number): Message => ({
 });
 const frame = (type: FrameType, ...chunks: Uint8Array[]): Buffer => Buffer.concat([frameHeader(type, chunks), ...chunks]);
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
-const HELLO = { purpose: 'messages', clusterId: 'c', from: 2, to: 1, incarnation: 'i-2' };
+const HELLO = { purpose: 'messages', clusterId: 'c', from: 2, to: 1, incarnation: 'i-2', members: [1, 2, 3], witnesses: [] as number[] };
+const WELCOME = { clusterId: 'c', serverId: 2, incarnation: 'i-2', members: [1, 2, 3], witnesses: [] as number[] };
 
 /** Server 1, and what it heard. */
 async function server(
@@ -185,7 +186,11 @@ t.test('who may come in: each refusal has its code, says what to do, and is coun
     ['wrongCluster', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, clusterId: 'other' }))])],
     ['wrongServer', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, to: 3 }))])],
     ['unknownPeer', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, from: 9 }))])],
+    ['membersDiffer', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, witnesses: [3] }))])],
+    ['membersDiffer', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, members: [1, 2, 3, 4, 5] }))])],
     ['badHello', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, incarnation: undefined }))])],
+    ['badHello', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, members: undefined }))])],
+    ['badHello', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, witnesses: [0] }))])],
     ['badHello', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, from: '2' }))])],
     ['badHello', Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, clusterId: 'a b' }))])],
     ['badHello', Buffer.concat([PREAMBLE, frame('hello', json([HELLO]))])],
@@ -294,7 +299,7 @@ t.test('a link on which nothing comes any more is ended, though TCP says nothing
     socket.on('data', () => {
       heard += 1;
     });
-    socket.write(Buffer.concat([PREAMBLE, frame('welcome', json({ clusterId: 'c', serverId: 2, incarnation: 'i-2' }))]));
+    socket.write(Buffer.concat([PREAMBLE, frame('welcome', json(WELCOME))]));
   });
   await new Promise<void>((resolve) => {
     mute.listen(0, '127.0.0.1', resolve);
@@ -316,6 +321,29 @@ t.test('a link on which nothing comes any more is ended, though TCP says nothing
   await new Promise<void>((resolve) => {
     mute.close(() => resolve());
   });
+});
+
+t.test('managers that were started with different lists refuse each other, and the text says what each has', async (t) => {
+  const { transport } = await server({ witnesses: [serverId(3)] });
+  const answer = async (fields: object): Promise<unknown> => {
+    const raw = new Raw(transport.address, Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, ...fields }))]));
+    await until(() => raw.frames.length > 0, 'an answer');
+    raw.socket.destroy();
+    return raw.answer();
+  };
+  for (const [fields, theirs] of [
+    [{ witnesses: [] }, 'managers 1, 2, 3, none a witness'],
+    [{ witnesses: [2] }, 'managers 1, 2, 3, of which 2 is a witness'],
+    [{ members: [1, 2, 3, 4, 5], witnesses: [3, 4] }, 'managers 1, 2, 3, 4, 5, of which 3 and 4 are witnesses'],
+  ] as const) {
+    t.match(await answer(fields), {
+      type: 'refusal',
+      code: 'membersDiffer',
+      text: `server 1 was started with managers 1, 2, 3, of which 3 is a witness; server 2 with ${theirs}: give every manager the same --member and --witness`,
+    });
+  }
+  t.match(await answer({ witnesses: [3] }), { type: 'welcome', members: [1, 2, 3], witnesses: [3] });
+  await transport.close();
 });
 
 t.test('a peer that came back with another directory (trap A7)', async (t) => {
@@ -345,9 +373,11 @@ t.test('a peer that came back with another directory (trap A7)', async (t) => {
 
 t.test('a dialler that finds the wrong one says so, and goes on trying', async (t) => {
   for (const [code, answer] of [
-    ['wrongServer', frame('welcome', json({ clusterId: 'c', serverId: 3, incarnation: 'x' }))],
-    ['wrongCluster', frame('welcome', json({ clusterId: 'd', serverId: 2, incarnation: 'x' }))],
+    ['wrongServer', frame('welcome', json({ ...WELCOME, serverId: 3 }))],
+    ['wrongCluster', frame('welcome', json({ ...WELCOME, clusterId: 'd' }))],
+    ['membersDiffer', frame('welcome', json({ ...WELCOME, witnesses: [1] }))],
     ['badWelcome', frame('welcome', json({}))],
+    ['badWelcome', frame('welcome', json({ ...WELCOME, members: [1, 2, '3'] }))],
     ['unknownPeer', frame('refusal', json({ code: 'unknownPeer', text: 'who are you' }))],
     ['frameTooLarge', frameHeader('welcome', [new Uint8Array(100_000)])],
   ] as [string, Uint8Array][]) {
@@ -380,7 +410,7 @@ t.test('a queue that is full drops, says unreachable, and holds no more than its
   const stuck = createServer((socket) => {
     sockets.push(socket.on('error', () => {}));
     socket.once('data', () => {
-      socket.write(Buffer.concat([PREAMBLE, frame('welcome', json({ clusterId: 'c', serverId: 2, incarnation: 'i-2' }))]));
+      socket.write(Buffer.concat([PREAMBLE, frame('welcome', json(WELCOME))]));
       socket.pause();
     });
   });

@@ -142,7 +142,12 @@ t.test('a leader that stops hands over first: nothing ends as unknown, and it co
   t.not(first.replica.leaderId, 0, 'it knows whom');
   t.equal(first.replica.status().term, term + 1, 'one election');
   t.match(first.replica.stats, { transfers: 1, transfersDone: 1 });
-  t.equal(await house.codeOf(waiting), 'noLeader', 'what came in meanwhile was not taken, and is told so when there is somebody to go to');
+  const told = await house.ask(waiting.catch((error: unknown) => error));
+  t.match(
+    told,
+    { code: 'noLeader', message: `manager ${first.replica.leaderId} at http://m${first.replica.leaderId} leads` },
+    'what came in meanwhile was not taken, and is told so when there is somebody to go to',
+  );
   stopped = true;
   await house.ask(Promise.all(writers));
   t.same(
@@ -192,6 +197,40 @@ t.test('a leader that nobody can follow stops all the same, and soon; so does a 
   await house.ask(Promise.all(stops));
   t.equal(other.replica.stats.leaderships, 0);
   for (const box of house.boxes) t.equal(box.fatal, null);
+});
+
+t.test('who stops takes nothing over, though its disk keeps it a while: the leader leads on', async (t) => {
+  let writeMs = 1;
+  const house = await House.open({ managers: 3, writeMs: () => writeMs });
+  const first = house.leader;
+  const [one, two] = house.followers as [Box, Box];
+  // Of the two, `one` has more of the log: it is the successor.
+  house.network.cutBoth(`m${first.id}`, `m${two.id}`);
+  await house.ask(house.submit(first, { id: 'a' }));
+  await house.until(() => one.replica.state.tasks.size === 1, 'it has applied it, and is to write its state down');
+  const { term } = first.replica.status();
+  writeMs = 300;
+  const stop = one.replica.stop();
+  t.equal(one.replica.isStopping, false, 'from the next turn on');
+  await house.elapse(1);
+  t.equal(one.replica.isStopping, true);
+  let gone = false;
+  void stop.then(() => {
+    gone = true;
+  });
+  const over = first.replica.handOver();
+  await house.elapse(10);
+  t.notOk(gone, 'it still writes its state down');
+  t.equal(one.replica.status().term, term, 'it was told to campaign, and did not');
+  writeMs = 1;
+  house.network.heal();
+  t.equal(await house.ask(over), false);
+  t.match(first.replica.stats, { transfers: 1, transfersDone: 0 });
+  await house.ask(stop);
+  one.up = false;
+  t.equal(house.leader, first);
+  t.match(await house.ask(house.submit(first, { id: 'b' })), { state: 'pending' });
+  t.equal(first.replica.status().term, term);
 });
 
 t.test('what is proposed at once shares entries and writes; order is kept; one array is one answer', async (t) => {
@@ -707,6 +746,22 @@ t.test('with leases: a leader that stood still, and hears nobody since, does not
   await house.ask(house.submit(house.leader, { id: 'meanwhile' }));
   old.process.resume();
   t.equal(old.replica.isLeader, true, 'it does not know yet');
+  t.equal(await house.codeOf(house.call(old, 'getTask', { params: { id: 'meanwhile' } })), 'noLeader');
+});
+
+t.test('with leases: time is told before a turn that was due before the leader stood still serves who came after', async (t) => {
+  const house = await House.open({ managers: 3, raft: { leaseTicks: 7 } });
+  const old = house.leader;
+  await house.ask(house.submit(old, { id: 'a' }));
+  await house.elapse(500);
+  for (const box of house.followers) house.network.cutBoth(`m${old.id}`, `m${box.id}`);
+  const before = house.call(old, 'getTask', { params: { id: 'a' } });
+  before.catch(() => undefined);
+  // Its turn stands before every timer, as an event loop runs what is due at once before it looks at its timers.
+  old.process.pause();
+  await house.until(() => house.leading !== null && house.leading !== old, 'another one leads', 5000);
+  await house.ask(house.submit(house.leader, { id: 'meanwhile' }));
+  old.process.resume();
   t.equal(await house.codeOf(house.call(old, 'getTask', { params: { id: 'meanwhile' } })), 'noLeader');
 });
 

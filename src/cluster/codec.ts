@@ -2,18 +2,18 @@ import type { Block, Command, ReportItem } from './command.js';
 import { NO_ATTEMPTS } from './entries.js';
 import type { Epoch, NodeId, Revision, Session, TaskId } from './ids.js';
 import { notJson } from './json.js';
-import type { Attempt, Node, Resources, Task, TaskState } from './model.js';
+import type { Node, Resources, Task, TaskState } from './model.js';
 import { JsonWriter } from './json-writer.js';
-import { resultAt, SPEC_WIDTH, specAt, writeResult, writeSpec } from './packing.js';
+import { attemptOf, resultOf, SPEC_WIDTH, sinceThen, specAt, timeOf, wordOf, writeAttempt, writeResult, writeSpec, writeWord } from './packing.js';
 
 /**
  * Bytes of log entries and of state records: one version byte, then JSON in UTF-8. What a task's life writes again and again stands in
  * arrays with a fixed order (a third of the bytes of the same with names); the rest is objects. A reader refuses a version it does not know.
  */
-/** 2: a handler's input as text. */
-const BLOCK_VERSION = 2;
-/** 2: tasks lie many to a record. */
-const RECORD_VERSION = 2;
+/** 2: a handler's input as text. 3: what is as usual takes one character (packing.ts). */
+const BLOCK_VERSION = 3;
+/** 2: tasks lie many to a record. 3: as with blocks. */
+const RECORD_VERSION = 3;
 
 export class CodecError extends Error {
   readonly code: 'unknownVersion' | 'unknownCommand' | 'damaged' | 'unwritable';
@@ -174,7 +174,7 @@ function writeItem(to: JsonWriter, item: ReportItem): void {
   to.text(item.taskId);
   to.raw(',');
   to.numberThen(item.epoch);
-  to.text(item.state);
+  writeWord(to, item.state);
   if (item.state !== 'running') {
     to.raw(',');
     writeResult(to, item.result);
@@ -189,8 +189,8 @@ function writeItem(to: JsonWriter, item: ReportItem): void {
 function unpackItem(packed: readonly unknown[]): ReportItem {
   const taskId = packed[0] as TaskId;
   const epoch = packed[1] as Epoch;
-  const state = packed[2] as ReportItem['state'];
-  if (state !== 'running') return { taskId, epoch, state, result: resultAt(packed, 3) };
+  const state = wordOf(packed[2]) as ReportItem['state'];
+  if (state !== 'running') return { taskId, epoch, state, result: resultOf(packed[3]) };
   return { taskId, epoch, state, progress: packed.length === 3 ? null : { fraction: packed[3] as number | null, message: packed[4] as string | null } };
 }
 
@@ -204,19 +204,19 @@ function unpackPairs(packed: readonly string[]): { taskId: TaskId; nodeId: NodeI
 
 /** A task as one line of its pack. */
 export function writeTask(to: JsonWriter, task: Task): void {
-  const { progress, result, attempts } = task;
+  const { progress, result, attempts, submittedAtMs } = task;
   to.raw('[');
   writeSpec(to, task.spec);
   to.raw(',');
-  to.text(task.state);
+  writeWord(to, task.state);
   to.raw(',');
   to.numberThen(task.attempt);
   to.numberThen(task.epoch);
   to.textOrNull(task.nodeId);
-  to.raw(task.cancelRequested ? ',true,' : ',false,');
+  to.raw(task.cancelRequested ? ',1,' : ',0,');
   to.numberThen(task.notBeforeMs);
-  to.numberThen(task.submittedAtMs);
-  to.numberThen(task.finishedAtMs);
+  to.numberThen(submittedAtMs);
+  sinceThen(to, task.finishedAtMs, submittedAtMs);
   to.numberThen(task.submittedRevision);
   to.numberThen(task.revision);
   to.numberThen(task.queuedSeq);
@@ -224,7 +224,7 @@ export function writeTask(to: JsonWriter, task: Task): void {
   let before = ',[';
   for (const attempt of attempts) {
     to.raw(before);
-    writeAttempt(to, attempt);
+    writeAttempt(to, attempt, submittedAtMs);
     before = ',';
   }
   to.raw(attempts.length === 0 ? ',[],' : '],');
@@ -237,34 +237,34 @@ export function writeTask(to: JsonWriter, task: Task): void {
   }
   if (result === null) to.raw('null]');
   else {
-    to.raw('[');
     writeResult(to, result);
-    to.raw(']]');
+    to.raw(']');
   }
 }
 
 function taskAt(packed: readonly unknown[]): Task {
   const at = SPEC_WIDTH;
+  const submittedAtMs = packed[at + 6] as number;
   const attempts = packed[at + 12] as readonly (readonly unknown[])[];
   const progress = packed[at + 13] as readonly [number | null, string | null] | null;
-  const result = packed[at + 14] as readonly unknown[] | null;
+  const result = packed[at + 14];
   return {
     spec: specAt(packed, 0),
-    state: packed[at] as TaskState,
+    state: wordOf(packed[at]) as TaskState,
     attempt: packed[at + 1] as number,
     epoch: packed[at + 2] as Epoch,
     nodeId: packed[at + 3] as NodeId | null,
-    cancelRequested: packed[at + 4] as boolean,
+    cancelRequested: packed[at + 4] === 1,
     notBeforeMs: packed[at + 5] as number,
-    submittedAtMs: packed[at + 6] as number,
-    finishedAtMs: packed[at + 7] as number | null,
+    submittedAtMs,
+    finishedAtMs: timeOf(packed[at + 7], submittedAtMs),
     submittedRevision: packed[at + 8] as Revision,
     revision: packed[at + 9] as Revision,
     queuedSeq: packed[at + 10] as number,
     finishedSeq: packed[at + 11] as number,
-    attempts: attempts.length === 0 ? NO_ATTEMPTS : attempts.map(unpackAttempt),
+    attempts: attempts.length === 0 ? NO_ATTEMPTS : attempts.map((attempt) => attemptOf(attempt, submittedAtMs)),
     progress: progress === null ? null : { fraction: progress[0], message: progress[1] },
-    result: result === null ? null : resultAt(result, 0),
+    result: result === null ? null : resultOf(result),
   };
 }
 
@@ -296,7 +296,8 @@ export function encodeFinishedPack({ first, ids, states, finishedAtMs }: Finishe
   writer.number(first);
   writer.raw(',[');
   writeIds(ids.length, (at) => ids[at] as TaskId);
-  writer.raw(`],"${states.map((state) => state[0]).join('')}",[${finishedAtMs.join(',')}]]`);
+  const since = finishedAtMs[0] ?? 0;
+  writer.raw(`],"${states.map((state) => state[0]).join('')}",${since},[${finishedAtMs.map((timeMs) => timeMs - since).join(',')}]]`);
   writer.byte(LINE_FEED);
   return Buffer.concat([writer.written, lines]);
 }
@@ -319,11 +320,9 @@ export interface FinishedHeader {
   readonly finishedAtMs: readonly number[];
 }
 
-const STATES: { readonly [letter: string]: TaskState } = { s: 'succeeded', f: 'failed', c: 'cancelled' };
-
 export function finishedHeader(value: Uint8Array): FinishedHeader {
-  const [first, ids, letters, finishedAtMs] = parse(headOf(value), RECORD_VERSION, 'pack of finished tasks') as [number, TaskId[], string, number[]];
-  return { first, ids, states: Array.from(letters, (letter) => STATES[letter] as TaskState), finishedAtMs };
+  const [first, ids, letters, since, times] = parse(headOf(value), RECORD_VERSION, 'pack of finished tasks') as [number, TaskId[], string, number, number[]];
+  return { first, ids, states: Array.from(letters, (letter) => wordOf(letter) as TaskState), finishedAtMs: times.map((timeMs) => timeMs + since) };
 }
 
 /** Every task of a `t/` or `f/` record. */
@@ -364,34 +363,6 @@ function taskFrom(value: Uint8Array, from: number, end: number): Task {
 function headOf(value: Uint8Array): Uint8Array {
   const end = value.indexOf(LINE_FEED);
   return end < 0 ? value : value.subarray(0, end);
-}
-
-function writeAttempt(to: JsonWriter, attempt: Attempt): void {
-  to.raw('[');
-  to.numberThen(attempt.attempt);
-  to.numberThen(attempt.epoch);
-  to.text(attempt.nodeId);
-  to.raw(',');
-  to.numberThen(attempt.assignedAtMs);
-  to.numberThen(attempt.startedAtMs);
-  to.numberThen(attempt.endedAtMs);
-  to.textOrNull(attempt.end);
-  to.raw(',');
-  to.textOrNull(attempt.reason);
-  to.raw(']');
-}
-
-function unpackAttempt(packed: readonly unknown[]): Attempt {
-  return {
-    attempt: packed[0] as number,
-    epoch: packed[1] as Epoch,
-    nodeId: packed[2] as NodeId,
-    assignedAtMs: packed[3] as number,
-    startedAtMs: packed[4] as number | null,
-    endedAtMs: packed[5] as number | null,
-    end: packed[6] as Attempt['end'],
-    reason: packed[7] as string | null,
-  };
 }
 
 const recordOf = (value: unknown): Uint8Array => bytesOf(RECORD_VERSION, JSON.stringify(value));

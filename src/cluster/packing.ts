@@ -1,15 +1,31 @@
+import type { Epoch, NodeId } from './ids.js';
 import { NO_STRINGS } from './json.js';
 import type { JsonWriter } from './json-writer.js';
-import type { AttemptResult, Constraint, Json, StoredRun, TaskSpec } from './model.js';
+import type { Attempt, AttemptEnd, AttemptResult, Constraint, Json, Resources, StoredRun, TaskSpec, TaskState } from './model.js';
 
-/** What blocks and records share: specs and results as runs of JSON values within a surrounding array, in a fixed order, read by position. */
+/**
+ * What blocks and records share: specs, attempts and results as runs of JSON values within a surrounding array, in a fixed order, read by position.
+ * PERF: what nearly every task has alike takes one character, and times are told from the task's first: half the bytes, and half the time at every
+ * manager, of the same written out.
+ */
 
-export const SPEC_WIDTH = 12;
+// These stand for values that were written: they are part of the format, whatever a request's defaults become (spec.ts).
+const USUAL_RESOURCES: Resources = { cpuMillis: 0, memoryMiB: 0, slots: 1 };
+const USUAL = { priority: 0, attemptsMax: 3, backoffMs: 1000, backoffMaxMs: 60_000, timeoutMs: 0, graceMs: 5000 } as const;
+export const NO_CONSTRAINTS: readonly Constraint[] = [];
+
+/** id, run, 0 or the rest. */
+export const SPEC_WIDTH = 3;
 
 export function writeSpec(to: JsonWriter, spec: TaskSpec): void {
-  const { resources, constraints } = spec;
   to.text(spec.id);
   writeRun(to, spec.run);
+  if (isUsual(spec)) {
+    to.raw('0');
+    return;
+  }
+  const { resources, constraints } = spec;
+  to.raw('[');
   to.numberThen(spec.priority);
   to.numberThen(resources.cpuMillis);
   to.numberThen(resources.memoryMiB);
@@ -24,17 +40,30 @@ export function writeSpec(to: JsonWriter, spec: TaskSpec): void {
   to.numberThen(spec.backoffMaxMs);
   to.numberThen(spec.timeoutMs);
   to.number(spec.graceMs);
+  to.raw(']');
 }
+
+const isUsual = ({ priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs }: TaskSpec): boolean =>
+  priority === USUAL.priority &&
+  resources.cpuMillis === USUAL_RESOURCES.cpuMillis &&
+  resources.memoryMiB === USUAL_RESOURCES.memoryMiB &&
+  resources.slots === USUAL_RESOURCES.slots &&
+  constraints.length === 0 &&
+  attemptsMax === USUAL.attemptsMax &&
+  backoffMs === USUAL.backoffMs &&
+  backoffMaxMs === USUAL.backoffMaxMs &&
+  timeoutMs === USUAL.timeoutMs &&
+  graceMs === USUAL.graceMs;
 
 /** With the commas around it. */
 function writeRun(to: JsonWriter, run: StoredRun): void {
   if (run.type === 'handler') {
-    to.raw(',["h",');
+    to.raw(',[');
     to.text(run.name);
     to.raw(',');
     to.text(run.inputText);
   } else {
-    to.raw(',["e",');
+    to.raw(',[');
     to.json(run.argv);
     to.raw(',');
     let bare = true;
@@ -52,31 +81,58 @@ function writeRun(to: JsonWriter, run: StoredRun): void {
 
 /** The SPEC_WIDTH values from `at` on. */
 export function specAt(values: readonly unknown[], at: number): TaskSpec {
-  const wanted = values[at + 6] as readonly Constraint[] | 0;
-  return {
-    id: values[at] as TaskSpec['id'],
-    run: unpackRun(values[at + 1] as PackedRun),
-    priority: values[at + 2] as number,
-    resources: { cpuMillis: values[at + 3] as number, memoryMiB: values[at + 4] as number, slots: values[at + 5] as number },
-    constraints: wanted === 0 ? NO_CONSTRAINTS : wanted,
-    attemptsMax: values[at + 7] as number,
-    backoffMs: values[at + 8] as number,
-    backoffMaxMs: values[at + 9] as number,
-    timeoutMs: values[at + 10] as number,
-    graceMs: values[at + 11] as number,
-  };
+  const id = values[at] as TaskSpec['id'];
+  const run = unpackRun(values[at + 1] as PackedRun);
+  const rest = values[at + 2] as PackedRest | 0;
+  // In one order, so that all specs are of one shape.
+  if (rest === 0) {
+    const { priority, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = USUAL;
+    return { id, run, priority, resources: USUAL_RESOURCES, constraints: NO_CONSTRAINTS, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs };
+  }
+  const [priority, cpuMillis, memoryMiB, slots, wanted, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs] = rest;
+  const constraints = wanted === 0 ? NO_CONSTRAINTS : wanted;
+  return { id, run, priority, resources: { cpuMillis, memoryMiB, slots }, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs };
 }
 
-type PackedRun = readonly ['e', readonly string[], { readonly [name: string]: string } | 0, string | null] | readonly ['h', string, string];
+type PackedRest = readonly [number, number, number, number, readonly Constraint[] | 0, number, number, number, number, number];
+/** A handler's name and input, or argv, env and cwd. */
+type PackedRun = readonly [string, string] | readonly [readonly string[], { readonly [name: string]: string } | 0, string | null];
 
 function unpackRun(packed: PackedRun): StoredRun {
-  if (packed[0] === 'h') return { type: 'handler', name: packed[1], inputText: packed[2] };
-  return { type: 'exec', argv: packed[1], env: packed[2] === 0 ? NO_STRINGS : packed[2], cwd: packed[3] };
+  if (typeof packed[0] === 'string') return { type: 'handler', name: packed[0], inputText: packed[1] as string };
+  const [argv, env, cwd] = packed as Exclude<PackedRun, readonly [string, string]>;
+  return { type: 'exec', argv, env: env === 0 ? NO_STRINGS : env, cwd };
 }
 
-export const NO_CONSTRAINTS: readonly Constraint[] = [];
+// Words that stand in every task, as letters.
+type Word = TaskState | AttemptEnd;
+const LETTERS: { readonly [word in Word]: string } = {
+  pending: '"p"',
+  assigned: '"a"',
+  running: '"r"',
+  succeeded: '"s"',
+  failed: '"f"',
+  cancelled: '"c"',
+  timedOut: '"t"',
+  lost: '"l"',
+};
+const WORDS: ReadonlyMap<string, Word> = new Map(Object.entries(LETTERS).map(([word, letter]) => [letter.slice(1, -1), word as Word]));
 
+export function writeWord(to: JsonWriter, word: Word): void {
+  const letter = LETTERS[word];
+  if (letter === undefined) to.text(word);
+  else to.raw(letter);
+}
+
+export const wordOf = (letter: unknown): Word => WORDS.get(letter as string) ?? (letter as Word);
+
+/** 0 for one that says nothing but that it was, else an array. */
 export function writeResult(to: JsonWriter, { exitCode, signal, output, outputTruncated, value, error }: AttemptResult): void {
+  if (exitCode === null && signal === null && output === '' && outputTruncated === false && value === null && error === null) {
+    to.raw('0');
+    return;
+  }
+  to.raw('[');
   to.numberThen(exitCode);
   to.textOrNull(signal);
   to.raw(',');
@@ -85,16 +141,47 @@ export function writeResult(to: JsonWriter, { exitCode, signal, output, outputTr
   to.json(value);
   to.raw(',');
   to.textOrNull(error);
+  to.raw(']');
 }
 
-/** The six values from `at` on. */
-export function resultAt(values: readonly unknown[], at: number): AttemptResult {
+export function resultOf(packed: unknown): AttemptResult {
+  if (packed === 0) return { exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: null };
+  const [exitCode, signal, output, outputTruncated, value, error] = packed as readonly [number | null, string | null, string, boolean, Json, string | null];
+  return { exitCode, signal, output, outputTruncated, value, error };
+}
+
+/** A time as milliseconds after another. */
+const after = (timeMs: number | null, sinceMs: number): number | null => (timeMs === null ? null : timeMs - sinceMs);
+export const sinceThen = (to: JsonWriter, timeMs: number | null, sinceMs: number): void => to.numberThen(after(timeMs, sinceMs));
+export const timeOf = (packed: unknown, sinceMs: number): number | null => (packed === null ? null : (packed as number) + sinceMs);
+
+/** Times are told from `sinceMs`, its task's submittedAtMs. */
+export function writeAttempt(to: JsonWriter, attempt: Attempt, sinceMs: number): void {
+  to.raw('[');
+  to.numberThen(attempt.attempt);
+  to.numberThen(attempt.epoch);
+  to.text(attempt.nodeId);
+  to.raw(',');
+  sinceThen(to, attempt.assignedAtMs, sinceMs);
+  sinceThen(to, attempt.startedAtMs, sinceMs);
+  sinceThen(to, attempt.endedAtMs, sinceMs);
+  if (attempt.end === null) to.raw('null');
+  else writeWord(to, attempt.end);
+  to.raw(',');
+  to.textOrNull(attempt.reason);
+  to.raw(']');
+}
+
+export function attemptOf(packed: readonly unknown[], sinceMs: number): Attempt {
+  const end = packed[6];
   return {
-    exitCode: values[at] as number | null,
-    signal: values[at + 1] as string | null,
-    output: values[at + 2] as string,
-    outputTruncated: values[at + 3] as boolean,
-    value: values[at + 4] as Json,
-    error: values[at + 5] as string | null,
+    attempt: packed[0] as number,
+    epoch: packed[1] as Epoch,
+    nodeId: packed[2] as NodeId,
+    assignedAtMs: timeOf(packed[3], sinceMs) as number,
+    startedAtMs: timeOf(packed[4], sinceMs),
+    endedAtMs: timeOf(packed[5], sinceMs),
+    end: end === null ? null : (wordOf(end) as AttemptEnd),
+    reason: packed[7] as string | null,
   };
 }

@@ -2,6 +2,7 @@ import type { TaskId } from './ids.js';
 import { CodecError } from './codec.js';
 import { NO_STRINGS, notJson, sameJson, sameStrings, sortedStrings } from './json.js';
 import type { Constraint, Json, Resources, StoredRun, TaskSpec } from './model.js';
+import { NO_CONSTRAINTS } from './packing.js';
 
 /** What a client may ask for (the shape of protocol's TaskRequest; this folder stands below that one). */
 export interface SpecRequest {
@@ -18,6 +19,9 @@ export interface SpecRequest {
   readonly graceMs?: number;
 }
 
+/** Shared by every task that asks for nothing. */
+const ONE_SLOT: Resources = { cpuMillis: 0, memoryMiB: 0, slots: 1 };
+
 /** Fills in every default. The request has passed the schema. Throws CodecError `unwritable` for an input that no manager could read again. */
 export function specFromRequest(request: SpecRequest, id: TaskId): TaskSpec {
   const { resources, constraints } = request;
@@ -25,8 +29,8 @@ export function specFromRequest(request: SpecRequest, id: TaskId): TaskSpec {
     id,
     run: runFromRequest(request.run),
     priority: request.priority ?? 0,
-    resources: { cpuMillis: resources?.cpuMillis ?? 0, memoryMiB: resources?.memoryMiB ?? 0, slots: resources?.slots ?? 1 },
-    constraints: constraints === undefined ? [] : constraints.map(({ label, operator, values }) => ({ label, operator, values: values ?? [] })),
+    resources: resources === undefined ? ONE_SLOT : { cpuMillis: resources.cpuMillis ?? 0, memoryMiB: resources.memoryMiB ?? 0, slots: resources.slots ?? 1 },
+    constraints: constraints === undefined ? NO_CONSTRAINTS : constraints.map(({ label, operator, values }) => ({ label, operator, values: values ?? [] })),
     attemptsMax: request.attemptsMax ?? 3,
     backoffMs: request.backoffMs ?? 1000,
     backoffMaxMs: request.backoffMaxMs ?? 60_000,

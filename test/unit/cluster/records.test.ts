@@ -269,7 +269,7 @@ t.test('a block comes back as it was, strange texts included', async (t) => {
   ];
   const block: Block = { version: 1, atMs: 1_700_000_000_123, commands };
   const bytes = encodeBlock(block);
-  t.equal(bytes[0], 2);
+  t.equal(bytes[0], 3);
   t.strictSame(JSON.stringify(decodeBlock(bytes)), JSON.stringify(block), 'the order of keys included');
   t.same(decodeBlock(encodeBlock({ version: 1, atMs: 0, commands: [] })), { version: 1, atMs: 0, commands: [] });
 
@@ -292,6 +292,60 @@ t.test('a block comes back as it was, strange texts included', async (t) => {
     if (key === 'm') t.match(decodeMeta(value as Uint8Array), { revision: 2, epoch: 1, counts: { succeeded: 1 } });
   }
   t.same(checked.sort(), ['a', 'b', 'c', 'd']);
+});
+
+t.test('what is as usual takes one character, and one thing that is not brings all of it back', async (t) => {
+  const { state, apply } = bare();
+  const odd: Partial<TaskRequest>[] = [
+    {},
+    { priority: 1 },
+    { resources: { cpuMillis: 1 } },
+    { resources: { memoryMiB: 1 } },
+    { resources: { slots: 2 } },
+    { resources: { slots: 0 } },
+    { constraints: [{ label: 'zone', operator: 'exists' }] },
+    { attemptsMax: 4 },
+    { backoffMs: 1001 },
+    { backoffMaxMs: 60_001 },
+    { timeoutMs: 1 },
+    { graceMs: 5001 },
+  ];
+  const plain = { exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: null };
+  const results = [plain, { exitCode: 0 }, { signal: 'SIGTERM' }, { output: 'x' }, { outputTruncated: true }, { value: 0 }, { value: false }, { error: '' }];
+  const submits = odd.map((one, at) => submit(`t${at}`, { run: handler, ...one }));
+  const reports: Command = {
+    type: 'report',
+    nodeId: nodeId('n'),
+    session: session(1),
+    items: results.map((one, at) => ({ taskId: taskId(`r${at}`), epoch: epoch(at + 1), state: 'succeeded', result: { ...plain, ...one } })),
+  };
+  const block: Block = { version: 1, atMs: 5, commands: [...submits, reports] };
+  t.equal(JSON.stringify(decodeBlock(encodeBlock(block))), JSON.stringify(block));
+  const sizeOf = (command: Command) => encodeBlock({ version: 1, atMs: 5, commands: [command] }).length;
+  t.ok(
+    submits.slice(1).every((command) => sizeOf(command) > sizeOf(submits[0] as Command) + 20),
+    'only the first is as usual',
+  );
+
+  // One of each ends with each result; one stays without any.
+  const ran = results.map((_, at) => submit(`r${at}`, { run: handler }));
+  apply(register('n', { capacity: { slots: 100 } }), ...submits, ...ran);
+  apply({ type: 'assign', pairs: results.map((_, at) => ({ taskId: taskId(`r${at}`), nodeId: nodeId('n') })) });
+  apply({ type: 'report', nodeId: nodeId('n'), session: session(1), items: [{ taskId: taskId('r0'), epoch: epoch(1), state: 'running', progress: null }] });
+  const views = new Map<string, string>();
+  const look = (id: string) => views.set(id, JSON.stringify(taskView(findTask(state, taskId(id), () => undefined) as never)));
+  for (const id of [...submits.keys()].map((at) => `t${at}`)) look(id);
+  apply(reports);
+  for (const id of results.keys()) look(`r${id}`);
+  let seen = 0;
+  for (const { key, value } of takeChanges(state).changes) {
+    if (!/^[tf]/.test(key)) continue;
+    for (const task of tasksInPack(value as Uint8Array)) {
+      t.equal(JSON.stringify(taskView(task)), views.get(task.spec.id), task.spec.id);
+      seen += 1;
+    }
+  }
+  t.equal(seen, odd.length + results.length);
 });
 
 t.test('what a caller without types leaves out is null in the log, never a hole', async (t) => {
@@ -333,8 +387,8 @@ t.test('bytes of another version, of a newer command, or damaged ones are refuse
   };
   const good = encodeBlock({ version: 1, atMs: 1, commands: [submit('a')] });
   const newer = Uint8Array.from(good);
-  newer[0] = 3;
-  const text = (json: string) => Buffer.from(`\u0002${json}`);
+  newer[0] = 4;
+  const text = (json: string) => Buffer.from(`\u0003${json}`);
   t.equal(
     codeOf(() => decodeBlock(newer)),
     'unknownVersion',

@@ -692,7 +692,7 @@ t.test('an attempt that its worker does not end is ended by the leader, by its o
 });
 
 t.test('the log is compacted behind the state, and a restart in the middle of everything finds all of it', async (t) => {
-  const house = await House.open({ limits: { logBytesKept: 50_000 }, timing: { flushMs: 100 } });
+  const house = await House.open({ limits: { logBytesKept: 30_000 }, timing: { flushMs: 100 } });
   const { leader } = house;
   for (let round = 0; round < 30; round += 1) {
     await house.ask(

@@ -110,8 +110,8 @@ export interface ManagerPlace {
   readonly directory: string;
 }
 
-/** The flags of one manager of the cluster `places`. */
-export function managerArgs(cluster: string, places: readonly ManagerPlace[], serverId: number): string[] {
+/** The flags of one manager of the cluster `places`. `portTo`: where it reaches another one's peer port, if not there. */
+export function managerArgs(cluster: string, places: readonly ManagerPlace[], serverId: number, portTo?: (to: number) => number): string[] {
   const own = places.find((place) => place.serverId === serverId) as ManagerPlace;
   return [
     'manager',
@@ -121,7 +121,10 @@ export function managerArgs(cluster: string, places: readonly ManagerPlace[], se
     cluster,
     '--data',
     own.directory,
-    ...places.flatMap((place) => ['--member', `${place.serverId}=127.0.0.1:${place.peerPort},${place.address}`]),
+    ...places.flatMap((place) => [
+      '--member',
+      `${place.serverId}=127.0.0.1:${place === own ? place.peerPort : (portTo?.(place.serverId) ?? place.peerPort)},${place.address}`,
+    ]),
   ];
 }
 

@@ -16,6 +16,8 @@ export interface LocalClusterOptions {
   readonly managerArgs?: readonly string[];
   readonly workerArgs?: readonly string[];
   readonly env?: Record<string, string>;
+  /** Puts something between the managers that can cut their links, before any starts; gives the port at which `from` reaches `to`. */
+  readonly wire?: (places: readonly ManagerPlace[]) => Promise<(from: number, to: number) => number>;
   /** Of the processes: what they print on stderr. */
   readonly onLog?: (name: string, line: string) => void;
 }
@@ -32,6 +34,7 @@ export class LocalCluster {
   readonly managers = new Map<number, Child>();
   readonly workers = new Map<string, Child>();
   readonly #options: LocalClusterOptions;
+  readonly #portOf: ((from: number, to: number) => number) | null;
   /** For looking; whoever works takes one of their own. */
   readonly client: QuorateClient;
   /** Every process ever started, and which of them we killed or stopped ourselves. */
@@ -41,14 +44,16 @@ export class LocalCluster {
   /** What each manager said when it was asked last. */
   #said: string[] = [];
 
-  private constructor(options: LocalClusterOptions, places: readonly ManagerPlace[]) {
+  private constructor(options: LocalClusterOptions, places: readonly ManagerPlace[], portOf: ((from: number, to: number) => number) | null) {
     this.#options = options;
+    this.#portOf = portOf;
     this.places = places;
     this.client = new QuorateClient({ managers: this.addresses });
   }
 
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
-    const cluster = new LocalCluster(options, await placeManagers(options.managers, options.directory, null));
+    const places = await placeManagers(options.managers, options.directory, null);
+    const cluster = new LocalCluster(options, places, (await options.wire?.(places)) ?? null);
     try {
       for (const place of cluster.places) cluster.startManager(place.serverId);
       await Promise.all([...cluster.managers.values()].map((child) => child.ready));
@@ -74,7 +79,9 @@ export class LocalCluster {
 
   startManager(serverId: number): Child {
     const { name = 'local', witnesses = [], managerArgs: more = [] } = this.#options;
-    const args = [...managerArgs(name, this.places, serverId), ...witnesses.flatMap((id) => ['--witness', String(id)]), ...more];
+    const portOf = this.#portOf;
+    const portTo = portOf === null ? undefined : (to: number): number => portOf(serverId, to);
+    const args = [...managerArgs(name, this.places, serverId, portTo), ...witnesses.flatMap((id) => ['--witness', String(id)]), ...more];
     const child = this.#start(`manager ${serverId}`, args);
     this.managers.set(serverId, child);
     return child;

@@ -41,6 +41,14 @@ export class Pipeline {
     });
   }
 
+  /** Everything that was asked stands in the sockets. */
+  flushed(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#socket.destroyed) resolve();
+      else this.#socket.write('', () => resolve());
+    });
+  }
+
   close(): void {
     this.#socket.destroy();
   }

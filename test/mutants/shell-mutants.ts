@@ -170,7 +170,7 @@ const manager: readonly Mutant[] = [
     '    if (this.core.isLeader) return Promise.resolve();\n    const granted = this.reads.add(this.clock.nowMs());\n',
     unit('a leader that was away asks before it answers'),
     sim('pauses', 20, 'linearizable reads'),
-    unit('leaders are killed and put to sleep'),
+    unit('a leader that slept, and is cut off when it wakes'),
   ),
   mutant(
     'queued-after-leadership',

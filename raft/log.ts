@@ -41,7 +41,7 @@ export class Log {
     this.lastTerm = lastTerm;
     this.beforeTerm = this.first - 1 === baseIndex ? baseTerm : tail.length === 0 ? lastTerm : null;
     this.bytes = 0;
-    this.#tail = tail.slice();
+    this.#tail = tail.length === 0 ? [] : tail.slice();
     this.#head = 0;
     for (let at = 0; at < tail.length; at += 1) this.bytes += entryCost(tail[at] as Entry);
   }

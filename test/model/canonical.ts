@@ -9,6 +9,8 @@ import { Numbers } from '../../raft/index.js';
  *   together stay below one (model: world.ts), so nothing lies between;
  * - the random word and the election timer it drew: a model starts elections itself.
  *
+ * Where leases are on, time is what it is about: there it goes tick by tick (ledger.ts), and ages, timers and the random word go in as they are.
+ *
  * The reader below follows raft/encode.ts number by number, and says so when the two have drifted apart.
  */
 export const PERMUTATIONS: readonly Uint8Array[] = [
@@ -33,9 +35,12 @@ export class Hasher {
   /** The number of forwarded reads starts at random: it is left out where `reads` is false. */
   readonly #reads: boolean;
 
-  constructor(electionTicks: number, reads: boolean) {
+  readonly #leases: boolean;
+
+  constructor(electionTicks: number, reads: boolean, leases: boolean) {
     this.#electionTicks = electionTicks;
     this.#reads = reads;
+    this.#leases = leases;
   }
 
   begin(salt: number, permutation: Uint8Array): void {
@@ -101,7 +106,8 @@ export class Hasher {
     this.id(this.#next());
     this.#plain(3);
     this.#age();
-    this.#skip(3); // timer, random word, next fetch
+    this.#time(2); // timer, random word
+    this.#skip(1); // next fetch
     if (this.#reads) this.#plain(2);
     else this.#skip(2);
     this.#plain(8); // the log
@@ -110,8 +116,9 @@ export class Hasher {
       this.#plain(1);
       this.#configuration();
     }
-    this.#role();
+    const role = this.#role();
     this.#rest(present, persisted);
+    if (this.#leases) this.#lease(role);
     this.#end();
   }
 
@@ -147,12 +154,17 @@ export class Hasher {
     return count;
   }
   #age(): void {
-    this.put(this.#next() >= this.#electionTicks ? 1 : 0);
+    const age = this.#next();
+    this.put(this.#leases ? age : age >= this.#electionTicks ? 1 : 0);
   }
-  #list(width: number, skipped: number): void {
+  #time(count: number): void {
+    if (this.#leases) this.#plain(count);
+    else this.#skip(count);
+  }
+  #list(width: number, times: number): void {
     for (let left = this.#count(); left > 0; left -= 1) {
       this.#plain(width);
-      this.#skip(skipped);
+      this.#time(times);
     }
   }
   /** Every model's configuration holds all servers: the same under any permutation. */
@@ -222,7 +234,7 @@ export class Hasher {
         this.#plain(1);
       }
   }
-  #role(): void {
+  #role(): number {
     const role = this.#next();
     this.put(role);
     if (role === 0) {
@@ -233,6 +245,13 @@ export class Hasher {
       this.#votes();
       this.#votes();
     }
+    return role;
+  }
+  #lease(role: number): void {
+    this.#plain(1);
+    if (role !== 3) return;
+    this.#plain(1);
+    this.#list(1, 0);
   }
   #votes(): void {
     for (let left = this.#count(); left > 0; left -= 1) {
@@ -243,7 +262,7 @@ export class Hasher {
   }
   #leader(): void {
     this.#plain(3);
-    this.#skip(1); // since the last round that time asked for
+    this.#time(1); // since the last round that time asked for
     this.#plain(1);
     const peers = this.#count();
     const reads = this.#count();
@@ -254,7 +273,7 @@ export class Hasher {
     for (let left = reads; left > 0; left -= 1) {
       this.#plain(1);
       this.id(this.#next());
-      this.#skip(1);
+      this.#time(1);
       this.#plain(2);
     }
   }
@@ -266,8 +285,8 @@ export class Hasher {
     this.#age();
     this.#plain(2);
     const took = this.#next();
-    this.put(took < 0 ? -1 : took < this.#electionTicks ? 1 : 0);
-    if ((has & 3) === 2) this.#skip(1); // how long a snapshot is under way: a model does not wait for twenty timeouts
+    this.put(took < 0 ? -1 : this.#leases ? took : took < this.#electionTicks ? 1 : 0);
+    if ((has & 3) === 2) this.#time(1); // how long a snapshot is under way: a model does not wait for twenty timeouts
     if ((has & 8) !== 0) this.#plain(2);
     if ((has & 16) !== 0) {
       this.#plain(1);

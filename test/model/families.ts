@@ -1,4 +1,4 @@
-import type { Configuration, Message, RaftOptions, ServerId } from '../../raft/index.js';
+import { type Configuration, type Message, plainConfiguration, type RaftOptions, type ServerId } from '../../raft/index.js';
 import type { Budget, Choice } from './ledger.js';
 import type { Shell } from './server.js';
 import { type Action, Model } from './world.js';
@@ -16,8 +16,9 @@ export interface Family {
   readonly symmetric: boolean;
   readonly promptDisk: boolean;
   readonly options?: Partial<RaftOptions>;
-  /** Who belongs to the cluster at first; server 1, 2 and 3 where it is not said. What a membership change may be asked to lead to. */
+  /** Who belongs to the cluster at first; server 1, 2 and 3, and no witness, where it is not said. What a membership change may be asked to lead to. */
   readonly voters?: readonly number[];
+  readonly witnesses?: readonly number[];
   readonly targets?: readonly (readonly number[])[];
   /** Played before the exploration begins; its choices are not counted. */
   readonly start: (stage: Stage) => void;
@@ -37,6 +38,7 @@ const NOTHING: Budget = {
   transfers: 0,
   changes: 0,
   damages: 0,
+  ticks: 0,
 };
 const PLENTY: Budget = {
   elections: 99,
@@ -50,6 +52,7 @@ const PLENTY: Budget = {
   transfers: 0,
   changes: 99,
   damages: 0,
+  ticks: 99,
 };
 
 /** Plays the beginning of a family: one thing after the other, everything else comes to rest in between. */
@@ -334,16 +337,84 @@ export const FAMILIES: readonly Family[] = [
     },
     sometimes: ['a damaged disk was repaired', 'a leader was told of a lost tail', 'two leaders of different terms at once'],
   },
+  {
+    name: 'witness',
+    what: 'servers 1 and 2 are full and server 3 is a witness; 1 leads, the others have not heard it for an election timeout; entries, crashes and another election; disks take their time',
+    budget: { elections: 1, proposals: 1, crashes: 1 },
+    short: { elections: 1, proposals: 1 },
+    long: [
+      { elections: 1, proposals: 1, heartbeats: 1, crashes: 1 },
+      { elections: 1, proposals: 1, heartbeats: 1, damages: 1 },
+    ],
+    symmetric: false,
+    promptDisk: false,
+    witnesses: [3],
+    start: (stage) => {
+      stage.play('elections', 1);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
+    },
+    sometimes: ['one full server and the witness held what is committed', 'two leaders of different terms at once', 'a log was cut and written anew'],
+  },
+  {
+    name: 'change-reads',
+    what: 'server 1 has begun to leave two others out, which do not know of it and have not heard it for an election timeout; reads while another takes over',
+    budget: { elections: 1, reads: 1, heartbeats: 1 },
+    short: { elections: 1, reads: 1 },
+    long: [
+      { elections: 1, reads: 1, heartbeats: 1, crashes: 1 },
+      { changes: 1, elections: 1, reads: 1, heartbeats: 1 },
+    ],
+    symmetric: false,
+    promptDisk: true,
+    targets: [[1], [2, 3]],
+    start: (stage) => {
+      stage.play('elections', 1);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
+      stage.play('changes', 1, () => true);
+    },
+    sometimes: [
+      'a read was granted while two majorities counted',
+      'a read was granted on a follower',
+      'a joint configuration was left',
+      'two leaders of different terms at once',
+    ],
+  },
+  {
+    name: 'lease',
+    what: 'leases are on, and time goes tick by tick: election timeouts of 3 ticks, leases of 1, clocks at any phase; server 1 leads and was heard a tick ago; reads while another takes over',
+    budget: { ticks: 3, elections: 1, reads: 1, crashes: 1 },
+    short: { ticks: 3, elections: 1, reads: 1 },
+    long: [
+      { ticks: 4, elections: 1, reads: 1, crashes: 1 },
+      { ticks: 6, elections: 1, reads: 1 },
+    ],
+    symmetric: false,
+    promptDisk: true,
+    options: { electionTicks: 3, heartbeatTicks: 1, leaseTicks: 1 },
+    start: (stage) => {
+      // Servers that have just started hold their promise to whom they may have heard before.
+      for (let round = 0; round < 3; round += 1) for (const server of [1, 2, 3]) stage.play('ticks', server);
+      stage.play('elections', 1);
+      for (const server of [1, 2, 3]) stage.play('ticks', server);
+      for (const server of [2, 3]) stage.play('ticks', server);
+    },
+    sometimes: ['a read was granted on the leader', 'a read was granted on a follower', 'two leaders of different terms at once'],
+  },
 ];
 
-const configuration = (voters: readonly number[]): Configuration => ({ voters: voters as ServerId[], outgoing: null, learners: [], witnesses: [], next: null });
+const configuration = (voters: readonly number[], witnesses: readonly number[]): Configuration => ({
+  ...plainConfiguration(voters as ServerId[]),
+  witnesses: witnesses as ServerId[],
+});
 
 /** The family's first world, its choices not spent yet. */
 export function begin(family: Family, budget: Partial<Budget>, shell?: Shell): { model: Model; first: Int32Array } {
   const model = new Model({
     ...(shell === undefined ? {} : { shell }),
     servers: 3,
-    bootstrap: configuration(family.voters ?? [1, 2, 3]),
+    bootstrap: configuration(family.voters ?? [1, 2, 3], family.witnesses ?? []),
     targets: (family.targets ?? []).map((voters) => ({ voters: voters as ServerId[], learners: [], witnesses: [] })),
     symmetric: family.symmetric,
     promptDisk: family.promptDisk,

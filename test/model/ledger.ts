@@ -1,6 +1,6 @@
 import type { Configuration } from '../../raft/index.js';
 import type { Hasher } from './canonical.js';
-import { configurationOf, newestConfiguration, showKey, termOf } from './server.js';
+import { configurationOf, newestConfiguration, showKey, standsFor, termOf } from './server.js';
 import { Column, PairMap } from './tables.js';
 import type { Workshop } from './workshop.js';
 
@@ -21,6 +21,7 @@ export const CHOICES = [
   'transfers',
   'changes',
   'damages',
+  'ticks',
 ] as const;
 export type Choice = (typeof CHOICES)[number];
 export type Budget = Readonly<Record<Choice, number>>;
@@ -42,6 +43,8 @@ export interface Ledger {
   /** By index from 1: what was committed, and in which term that was known first. */
   readonly committed: readonly number[];
   readonly committedIn: readonly number[];
+  /** How many ticks each server's clock is ahead of the slowest. They run at the same rate, so no more than one: see `tick`. */
+  readonly clocks: readonly number[];
 }
 
 export class Violation extends Error {
@@ -60,6 +63,7 @@ const FORGET = 2;
 const LEAD = 3;
 const COMMIT = 4;
 const SETTLE = 5;
+const TICK = 6;
 const SHIFT = 27;
 
 export class Ledgers {
@@ -77,6 +81,8 @@ export class Ledgers {
   readonly history = new Column();
   readonly proposals = new Column();
   readonly readCount = new Column();
+  /** Bit n: the clock of server n + 1 may go on. */
+  readonly mayTick = new Column();
   readonly leadersOf: (readonly number[])[] = [];
   /** Checks of pairs that came out well. */
   readonly #matching = new PairMap();
@@ -108,6 +114,7 @@ export class Ledgers {
     this.history.push(historyNumber);
     this.proposals.push(ledger.proposals);
     this.readCount.push(ledger.readCount);
+    this.mayTick.push(ledger.clocks.reduce((bits, ahead, at) => (ahead === 0 ? bits | (1 << at) : bits), 0));
     this.leadersOf.push(ledger.leaders);
     for (const word of this.#workshop.hashes(3, (hasher) => put(hasher, ledger))) this.hash.push(word);
     return number;
@@ -127,6 +134,18 @@ export class Ledgers {
     return this.#change(number, SPEND, choice, (ledger) => {
       const name = CHOICES[choice] as Choice;
       return { ...ledger, budget: { ...ledger.budget, [name]: ledger.budget[name] - 1 }, proposals: ledger.proposals + (name === 'proposals' ? 1 : 0) };
+    });
+  }
+
+  /**
+   * A server's clock goes on by one tick. Clocks tick at the same rate and at any phase, so a server may be one tick ahead of another, and not two: whoever is
+   * behind ticks before it. (A little more is allowed than phases that stay as they are.)
+   */
+  tick(number: number, server: number): number {
+    return this.#change(number, TICK, server, (ledger) => {
+      const clocks = ledger.clocks.map((ahead, at) => ahead + (at + 1 === server ? 1 : 0));
+      const slowest = Math.min(...clocks);
+      return { ...ledger, clocks: clocks.map((ahead) => ahead - slowest) };
     });
   }
 
@@ -201,7 +220,7 @@ export class Ledgers {
     let at = Math.min(first.length, second.length) - 1;
     while (at >= 0 && termOf(first[at] as number) !== termOf(second[at] as number)) at -= 1;
     let good = true;
-    for (; at >= 0; at -= 1) if (first[at] !== second[at]) good = false;
+    for (; at >= 0; at -= 1) if (!same(first[at] as number, second[at] as number)) good = false;
     this.#matching.set(one, other, good ? 1 : 0);
     return good;
   }
@@ -212,7 +231,7 @@ export class Ledgers {
     if (known >= 0) return known === 1;
     const whole = this.#list(other);
     const part = this.#list(one);
-    const good = part.length <= whole.length && part.every((key, at) => key === whole[at]);
+    const good = part.length <= whole.length && part.every((key, at) => same(key, whole[at] as number));
     this.#prefix.set(one, other, good ? 1 : 0);
     return good;
   }
@@ -236,7 +255,7 @@ export class Ledgers {
     const keys = this.#list(disk);
     let bits = 0;
     this.#list(committed).forEach((key, at) => {
-      if (keys[at] === key) bits |= 1 << at;
+      if (at < keys.length && same(keys[at] as number, key)) bits |= 1 << at;
     });
     this.#held.set(disk, committed, bits);
     return bits;
@@ -255,6 +274,9 @@ export class Ledgers {
     return quorum.outgoing === 0 || (held(disks, holds, quorum.outgoing) & quorum.joint) === quorum.joint;
   }
 }
+
+/** One may be what a witness holds of the other. Who may hold such a thing is another rule (local-rules.ts). */
+const same = (one: number, other: number): boolean => standsFor(one, other) || standsFor(other, one);
 
 const bitsOf = (servers: readonly number[]): number => servers.reduce((bits, server) => bits | (1 << (server - 1)), 0);
 
@@ -298,6 +320,12 @@ function put(hasher: Hasher, ledger: Ledger): void {
   ledger.committed.forEach((key, at) => {
     hasher.put(key);
     hasher.put(ledger.committedIn[at] as number);
+  });
+  ledger.clocks.forEach((ahead, at) => {
+    const outer = hasher.split();
+    hasher.id(at + 1);
+    hasher.put(ahead);
+    hasher.join(outer);
   });
 }
 

@@ -1,7 +1,7 @@
-import { configurationOf, newestConfiguration, type Server, showConfiguration, showKey, termOf } from './server.js';
+import { configurationOf, isCommand, isOmitted, newestConfiguration, type Server, showConfiguration, showKey, termOf } from './server.js';
 
 /** What one server alone must never show. `from` null: it has just started. */
-export function localFault(from: Server | null, to: Server): string | null {
+export function localFault(from: Server | null, to: Server, witness: boolean): string | null {
   if (to.core.lastIndex !== to.log.length) return `write orders: the core's log ends at ${to.core.lastIndex}, its orders make ${to.log.length}`;
   const { hardState } = to.disk;
   if (to.leads && (hardState.term !== to.term || hardState.vote !== to.id)) {
@@ -16,6 +16,9 @@ export function localFault(from: Server | null, to: Server): string | null {
   if (to.orders.every(({ state }) => state === null) && showConfiguration(newest) !== inEffect) {
     return `a configuration is in effect from when it is appended until it is cut: server ${to.id} goes by ${inEffect}, its log says ${showConfiguration(newest)}`;
   }
+  const wrong = [...to.log, ...to.disk.keys].find(witness ? isCommand : isOmitted);
+  if (wrong !== undefined) return `a witness holds no data, and nobody else is without: server ${to.id} holds ${showKey(wrong)}`;
+  if (witness && to.role !== 'follower') return `a witness never campaigns: server ${to.id} is a ${to.role}`;
   if (from === null) return null;
   if (to.term < from.term) return `terms never fall: server ${to.id} had ${from.term}, has ${to.term}`;
   if (to.term === from.term && from.vote !== 0 && to.vote !== from.vote)

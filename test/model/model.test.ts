@@ -75,6 +75,11 @@ t.test('a bug planted inside the core is found and named', async (t) => {
     ['kept-configuration', 'shrink', { changes: 1, elections: 1 }, 'what encodes alike is alike'],
     ['two-changes', 'shrink', { changes: 2 }, 'one change at a time'],
     ['early-change', 'shrink', { changes: 1, elections: 1 }, 'no change before a commit in the own term'],
+    ['reads-one-majority', 'change-reads', { elections: 1, reads: 1 }, 'no read older than an acknowledged write'],
+    ['witness-ahead', 'witness', { elections: 1, proposals: 1 }, 'a witness holds nothing that no full voter holds'],
+    ['witness-votes-blindly', 'witness', { elections: 1, proposals: 1, crashes: 1 }, 'leader completeness'],
+    ['long-lease', 'lease', { ticks: 3, elections: 1, reads: 1 }, 'no read older than an acknowledged write'],
+    ['starts-free', 'lease', { elections: 1, reads: 1, crashes: 2 }, 'no read older than an acknowledged write'],
     ['no-joint', 'shrink', { changes: 1, elections: 1 }, 'leader completeness'],
   ];
   t.same([...new Set(planted.map(([name]) => name))].sort(), Object.keys(INSIDE).sort(), 'each is tried');

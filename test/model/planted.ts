@@ -64,6 +64,39 @@ export const INSIDE: Readonly<Record<string, readonly Edit[]>> = {
   'reads-too-soon': [{ file: 'reads.js', find: 'if (state.commit < leader.first)\n        return;', replace: '' }],
   // Thesis 6.4: a read without a round of heartbeats.
   'reads-without-round': [{ file: 'reads.js', find: 'reads[done].round <= reached', replace: 'true' }],
+  // Trap A38 once more: while joint, the new majority alone grants reads.
+  'reads-one-majority': [
+    {
+      file: 'reads.js',
+      find: 'const reached = reachedByQuorum(state.configuration,',
+      replace: 'const reached = reachedByQuorum({ ...state.configuration, outgoing: null },',
+    },
+  ],
+  // raft/commit.ts: a witness gets what the leader has, before anybody holds it durably.
+  'witness-ahead': [
+    {
+      file: 'leader.js',
+      find: 'peer.witness ? heldByFullVoter(state) : state.log.last',
+      // Not the very first entry: the family begins behind it.
+      replace: 'peer.witness && state.commit === 0 ? heldByFullVoter(state) : state.log.last',
+    },
+  ],
+  // It holds no state, so why should it compare: a witness votes for anybody.
+  'witness-votes-blindly': [
+    { file: 'vote.js', find: 'if (!free || !isUpToDate(', replace: 'if (!free || !state.witness && !isUpToDate(' },
+    {
+      file: 'vote.js',
+      find: 'message.term > state.term && isUpToDate(state, message.lastIndex, message.lastTerm)',
+      replace: 'message.term > state.term && (state.witness || isUpToDate(state, message.lastIndex, message.lastTerm))',
+    },
+  ],
+  // raft/lease.ts: the leader counts on more than its followers promise.
+  'long-lease': [
+    { file: 'lease.js', find: 'if (leader.roundsBefore.length > leaseTicks)', replace: 'if (leader.roundsBefore.length > leaseTicks + 1)' },
+    { file: 'lease.js', find: 'leader.roundsBefore.length < leaseTicks ?', replace: 'leader.roundsBefore.length < leaseTicks + 1 ?' },
+  ],
+  // A server that has just started has heard nobody, so it promises nothing.
+  'starts-free': [{ file: 'start.js', find: 'leaderHeardAt: 0', replace: 'leaderHeardAt: -options.electionTicks' }],
   // A1: a vote leaves before it is durable.
   'votes-early': [
     {

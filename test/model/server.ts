@@ -26,14 +26,23 @@ import {
 /** An election timeout is long against the few heartbeats a model has (see canonical.ts on ages), and hardly any timer is drawn to end exactly with it. */
 export const OPTIONS: RaftOptions = { ...DEFAULT_OPTIONS, electionTicks: 512, heartbeatTicks: 64 };
 
-/** An entry as one number: its term, and what it says. 0: the noop of a new leader; 1 to 63: a command; from 64 on: a configuration. */
-export const keyOf = (entry: Entry): number =>
-  entry.term * 256 + (entry.kind === 'command' ? (entry.data[0] as number) : entry.kind === 'configuration' ? 64 + configurationNumber(entry.data) : 0);
+/** An entry as one number: its term, and what it says. 0: the noop of a new leader; 1 to 62: a command; 63: one without its data; from 64 on: a configuration. */
+export const keyOf = (entry: Entry): number => entry.term * 256 + whatOf(entry);
+function whatOf({ kind, data }: Entry): number {
+  if (kind === 'command') return data[0] as number;
+  if (kind === 'omitted') return OMITTED;
+  return kind === 'configuration' ? 64 + configurationNumber(data) : 0;
+}
+const OMITTED = 63;
+export const isOmitted = (key: number): boolean => key % 256 === OMITTED;
+export const isCommand = (key: number): boolean => key % 256 > 0 && key % 256 < OMITTED;
+/** Is `held` the entry `whole`, or what a witness holds of it? */
+export const standsFor = (held: number, whole: number): boolean => held === whole || (isOmitted(held) && isCommand(whole) && termOf(held) === termOf(whole));
 export const termOf = (key: number): number => Math.floor(key / 256);
 export const showKey = (key: number): string => {
   const what = key % 256;
   if (what >= 64) return `${termOf(key)}.${showConfiguration(CONFIGURATIONS[what - 64] as Configuration)}`;
-  return `${termOf(key)}.${what === 0 ? 'noop' : String.fromCharCode(96 + what)}`;
+  return `${termOf(key)}.${isOmitted(key) ? '-' : what === 0 ? 'noop' : String.fromCharCode(96 + what)}`;
 };
 
 /** Every configuration that stood in an entry, so that a key can name it. */
@@ -59,8 +68,10 @@ export function newestConfiguration(keys: readonly number[], bootstrap: Configur
   }
   return bootstrap;
 }
-export const showConfiguration = ({ voters, outgoing, learners }: Configuration): string =>
-  `{${outgoing === null ? '' : `${outgoing.join('')}>`}${voters.join('')}${learners.length === 0 ? '' : ` learns ${learners.join('')}`}}`;
+export const showConfiguration = ({ voters, outgoing, learners, witnesses }: Configuration): string => {
+  const others = `${learners.length === 0 ? '' : ` learns ${learners.join('')}`}${witnesses.length === 0 ? '' : ` witness ${witnesses.join('')}`}`;
+  return `{${outgoing === null ? '' : `${outgoing.join('')}>`}${voters.join('')}${others}}`;
+};
 
 /** What the model needs of a core. `Raft` is one; a planted bug is another around it. */
 export interface Core {

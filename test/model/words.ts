@@ -45,6 +45,8 @@ function actionLine(action: Action, world: World): string {
       return `server ${action.server} is asked for a read`;
     case 'heartbeats':
       return `server ${action.server} sends heartbeats`;
+    case 'ticks':
+      return `a tick passes for server ${action.server}`;
     case 'compactions':
       return `server ${action.server} compacts its log`;
     case 'crash':

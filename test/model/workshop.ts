@@ -53,6 +53,7 @@ export const LEADS = 32;
 export const TOOK_LEAD = 64;
 export const FAULT = 128;
 export const GRANTS = 256;
+export const WITNESSED = 512; // it sent entries to a witness
 
 export const ROLES: readonly RoleName[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 export const KINDS: readonly Parcel['kind'][] = ['message', 'state', 'sent'];
@@ -110,7 +111,7 @@ export class Workshop {
     this.promptDisk = setting.promptDisk;
     this.bootstrap = setting.bootstrap;
     this.#options = { ...OPTIONS, ...setting.options };
-    this.#hasher = new Hasher(OPTIONS.electionTicks, setting.reads);
+    this.#hasher = new Hasher(OPTIONS.electionTicks, setting.reads, this.#options.leaseTicks > 0);
   }
 
   /** Marks are set when a transition is made: so these are made anew. */
@@ -122,6 +123,8 @@ export class Workshop {
   get transitionCount(): number {
     return this.#transitions.size;
   }
+
+  isWitness = (id: number): boolean => this.bootstrap.witnesses.includes(id as ServerId);
 
   fresh(id: number): number {
     const none = { term: 0, vote: 0, commit: 0 } as HardState;
@@ -191,6 +194,7 @@ export class Workshop {
         tail: disk.entries,
         applied: disk.base.index,
         seed: 1 + restarts,
+        witness: this.isWitness(id),
       },
       this.#options,
     );
@@ -208,7 +212,7 @@ export class Workshop {
     const from = this.servers[number] as Server;
     const to = thrown === null ? this.#intern(draft) : number;
     const after = this.servers[to] as Server;
-    const fault = thrown ?? draft.fault ?? localFault(crashed ? null : from, after);
+    const fault = thrown ?? draft.fault ?? localFault(crashed ? null : from, after, this.isWitness(after.id));
     if (fault === null) this.#note(crashed ? null : from, after);
     const { server } = this;
     const changed = (column: Column): boolean => column.words[number] !== column.words[to];
@@ -222,6 +226,10 @@ export class Workshop {
     if (after.leads && !(from.leads && from.term === after.term)) flags |= TOOK_LEAD;
     if (fault !== null) flags |= FAULT;
     if (draft.grants.length > 0) flags |= GRANTS;
+    if (draft.grants.some(({ granted }) => granted) && from.leads && from.core.status().configuration.outgoing !== null) {
+      this.marks.add('a read was granted while two majorities counted');
+    }
+    if (draft.sent.some(({ message }) => message.type === 'appendRequest' && message.entries.length > 0 && this.isWitness(message.to))) flags |= WITNESSED;
     const { transition } = this;
     const made = transition.to.push(to);
     transition.flags.push(flags);

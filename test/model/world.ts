@@ -2,7 +2,24 @@ import { MESSAGE_TYPES, type ServerId, type Target } from '../../raft/index.js';
 import type { Draft } from './draft.js';
 import { CHOICES, type Choice, keys, type Ledger, Ledgers, Violation } from './ledger.js';
 import { OPTIONS, type Parcel, type Server } from './server.js';
-import { COMMIT, CRASH_CODE, DISK, FAULT, GRANTS, IDLE, LEADS, LOG, MACHINE, PARCEL_CODE, ROLES, type Setting, TOOK_LEAD, Workshop } from './workshop.js';
+import {
+  COMMIT,
+  CRASH_CODE,
+  DISK,
+  FAULT,
+  GRANTS,
+  IDLE,
+  LEADS,
+  LOG,
+  MACHINE,
+  PARCEL_CODE,
+  ROLES,
+  type Setting,
+  TOOK_LEAD,
+  WITNESSED,
+  Workshop,
+} from './workshop.js';
+import { sentAhead, witnessCounts } from './witness-rules.js';
 
 /**
  * Three servers, what is on the wire between them, and a ledger. `open` takes a world, `count` says how many things may happen next, `take` makes one
@@ -50,6 +67,7 @@ const DUPLICATES = choice('duplicates');
 const TRANSFERS = choice('transfers');
 const CHANGES = choice('changes');
 const DAMAGES = choice('damages');
+const TICKS = choice('ticks');
 const LEADER = ROLES.indexOf('leader');
 const CANDIDATE = ROLES.indexOf('candidate');
 const PRE_CANDIDATE = ROLES.indexOf('preCandidate');
@@ -85,10 +103,12 @@ export class Model {
   readonly #hash: Int32Array;
   readonly #told: number[] = [];
   #twoLeadersSeen = false;
+  #witnessCounted: boolean;
 
   constructor(setting: Setting) {
     this.workshop = new Workshop(setting);
     this.ledgers = new Ledgers(this.workshop);
+    this.#witnessCounted = setting.bootstrap.witnesses.length === 0;
     this.targets = setting.targets ?? [];
     this.#count = setting.servers;
     this.#servers = new Int32Array(setting.servers);
@@ -101,6 +121,7 @@ export class Model {
   forgetMarks(): void {
     this.workshop.forgetMarks();
     this.#twoLeadersSeen = false;
+    this.#witnessCounted = this.workshop.bootstrap.witnesses.length === 0;
   }
 
   /** The length of a row without anything on the wire. */
@@ -111,7 +132,16 @@ export class Model {
   /** The world in which every server starts for the first time. */
   first(budget: Ledger['budget']): Int32Array {
     const servers = Array.from({ length: this.#count }, (_, at) => this.workshop.fresh(at + 1));
-    const ledger = this.ledgers.add({ budget, proposals: 0, readCount: 0, reads: [], leaders: [0], committed: [], committedIn: [] });
+    const ledger = this.ledgers.add({
+      budget,
+      proposals: 0,
+      readCount: 0,
+      reads: [],
+      leaders: [0],
+      committed: [],
+      committedIn: [],
+      clocks: servers.map(() => 0),
+    });
     return Int32Array.from([...servers, ledger]);
   }
 
@@ -187,6 +217,7 @@ export class Model {
       if (leads && (left[base + PROPOSALS] as number) > 0) this.#way(CHOOSE + PROPOSALS, at, 0);
       if ((leads || follows) && (left[base + READS] as number) > 0) this.#way(CHOOSE + READS, at, 0);
       if (leads && (left[base + HEARTBEATS] as number) > 0) this.#way(CHOOSE + HEARTBEATS, at, 0);
+      if ((left[base + TICKS] as number) > 0 && ((this.ledgers.mayTick.words[this.#ledger] as number) & (1 << at)) !== 0) this.#way(CHOOSE + TICKS, at, 0);
       if (leads && (left[base + TRANSFERS] as number) > 0) {
         for (let to = 1; to <= this.#count; to += 1) if (to !== at + 1) this.#way(CHOOSE + TRANSFERS, at, to);
       }
@@ -247,6 +278,7 @@ export class Model {
       ledger = ledgers.spend(ledger, way - CHOOSE);
       if (way === CHOOSE + DAMAGES && (ledgers.readCount.words[ledger] as number) > 0) ledger = ledgers.forget(ledger, at + 1);
       if (way === CHOOSE + READS) ledger = ledgers.ask(ledger, at + 1);
+      if (way === CHOOSE + TICKS) ledger = ledgers.tick(ledger, at + 1);
     }
     if ((flags & GRANTS) !== 0) {
       ledger = ledgers.settle(ledger, workshop.transition.grants.words[transition] as number, at + 1, workshop.server.role.words[from] === LEADER);
@@ -254,6 +286,10 @@ export class Model {
     this.#servers[at] = to;
     try {
       if ((flags & (LOG | COMMIT | MACHINE | DISK | LEADS)) !== 0) ledger = this.#check(ledger, at, to, flags);
+      if ((flags & WITNESSED) !== 0) {
+        const ahead = sentAhead(workshop, this.#servers, transition, ledgers.committedCount.words[ledger] as number);
+        if (ahead !== null) throw new Violation(ahead);
+      }
       this.#build(ledger, transition, gone, from, to);
     } finally {
       this.#servers[at] = from;
@@ -294,6 +330,7 @@ export class Model {
       else if (chosen === PROPOSALS) draft.event({ type: 'propose', commands: [Uint8Array.of(this.#proposal())] });
       else if (chosen === READS) draft.event({ type: 'read', context: (this.ledgers.readCount.words[this.#ledger] as number) + 1 });
       else if (chosen === HEARTBEATS) draft.ticks(OPTIONS.heartbeatTicks);
+      else if (chosen === TICKS) draft.ticks(1);
       else if (chosen === COMPACTIONS) draft.compact();
       else if (chosen === TRANSFERS) draft.event({ type: 'transferLeadership', to: argument as ServerId });
       else if (chosen === CHANGES) draft.event({ type: 'changeMembership', target: this.targets[argument] as Target });
@@ -369,7 +406,13 @@ export class Model {
       const number = this.#servers[at] as number;
       this.#disks[at] = repairing.words[number] === 1 ? -1 : (disk.words[number] as number);
     }
-    if (this.ledgers.onQuorum(ledger, this.#disks)) return;
+    if (this.ledgers.onQuorum(ledger, this.#disks)) {
+      if (!this.#witnessCounted && witnessCounts(this.workshop, this.#servers, this.ledgers.at(ledger).committed)) {
+        this.#witnessCounted = true;
+        this.workshop.marks.add('one full server and the witness held what is committed');
+      }
+      return;
+    }
     const { committed } = this.ledgers.at(ledger);
     const on = this.#disks.map(
       (disk, at) => `disk ${at + 1} ${disk < 0 ? 'is being repaired' : `holds ${keys(this.workshop.lists[disk] as readonly number[])}`}`,
@@ -406,7 +449,8 @@ export class Model {
     for (let at = 0; at < this.#count; at += 1) next[at] = this.#servers[at] as number;
     next[this.#count] = ledger;
     let length = wireFrom;
-    const campaigns = (ledgers.left.words[ledger * CHOICES.length + ELECTIONS] as number) > 0;
+    const left = ledger * CHOICES.length;
+    const campaigns = (ledgers.left.words[left + ELECTIONS] as number) > 0 || (ledgers.left.words[left + TICKS] as number) > 0;
     for (let at = 0; at < this.#wireCount; at += 1) {
       const number = this.#wire[at] as number;
       if (at === gone || this.#isSpent(number, campaigns)) subtract(hash, ofParcels, number * words);

@@ -1,6 +1,6 @@
 /**
  * Submit to accepted completion with no-op handlers: 50 and 200 workers with 10 slots, against BullMQ's add to completed with as many workers of the
- * same concurrency. Rounds are interleaved. `node dist/bench/lifecycle.js [--rounds 3] [--tasks 60000]`
+ * same concurrency. Rounds are interleaved. `node dist/bench/lifecycle.js [--rounds 3] [--warm 3] [--tasks 60000]`
  */
 import { parseArgs } from 'node:util';
 import { peer } from './support/peers.js';
@@ -11,9 +11,16 @@ import { printTable, progress, ratios, type Series, series, spread, writeResult 
 import type { Fleet } from './support/worker-fleet.js';
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '3' }, tasks: { type: 'string', default: '60000' }, only: { type: 'string', default: '' } },
+  options: {
+    rounds: { type: 'string', default: '3' },
+    warm: { type: 'string', default: '3' },
+    tasks: { type: 'string', default: '60000' },
+    only: { type: 'string', default: '' },
+  },
 });
 const rounds = Number(values.rounds);
+/** Rounds that count for nobody: V8 compiles our code for some 100,000 lifecycles, while most of BullMQ's work is done in C. */
+const warm = Number(values.warm);
 const tasks = Number(values.tasks);
 /** BullMQ is slower: fewer jobs give windows of like length. */
 const peerTasks = Math.ceil(tasks / 3);
@@ -41,13 +48,13 @@ try {
     const theirs: number[] = [];
     // 64 callers of single adds; 4 of arrays.
     const callers = batch === 1 ? 64 : 4;
-    // Round 0 counts for nobody: both sides run code for the first time.
-    for (let round = 0; round <= rounds; round += 1) {
-      progress(`lifecycle ${name}, round ${round}/${rounds}: quorate`);
+    for (let round = 1 - warm; round <= rounds; round += 1) {
+      const at = round > 0 ? `round ${round}/${rounds}` : `warming up ${round + warm}/${warm}`;
+      progress(`lifecycle ${name}, ${at}: quorate`);
       const took = await fleet.ask({ managers: quorate.addresses, workers, slots: 10, tasks, callers, batch, tag: `l${workers}b${batch}r${round}` });
       if (round > 0) ours.push(took.tasks / took.seconds);
       if (bullmq !== null && redis !== null) {
-        progress(`lifecycle ${name}, round ${round}/${rounds}: bullmq`);
+        progress(`lifecycle ${name}, ${at}: bullmq`);
         const queue = `l${workers}b${batch}r${round}`;
         const other = await bullmq.ask({ type: 'lifecycle', queue, port: redis.port, workers, slots: 10, tasks: peerTasks, callers, batch, tag: queue });
         if (round > 0) theirs.push(other.tasks / other.seconds);
@@ -62,7 +69,7 @@ try {
   await Promise.all([quorate.stop(), redis?.stop()]);
 }
 printTable(
-  `Lifecycles a second (submit to accepted completion), median (lowest .. highest) of ${rounds} interleaved rounds`,
+  `Lifecycles a second (submit to accepted completion), median (lowest .. highest) of ${rounds} interleaved rounds behind ${warm} that count for nobody`,
   ['scenario', 'Quorate', 'BullMQ, one Redis, fsync always', 'Quorate / BullMQ'],
   Object.entries(results).map(([name, of]) => [
     name,
@@ -71,4 +78,4 @@ printTable(
     of.ratio === null ? '' : spread(of.ratio),
   ]),
 );
-writeResult('lifecycle', { rounds, tasks, peerTasks, results });
+writeResult('lifecycle', { rounds, warm, tasks, peerTasks, results });

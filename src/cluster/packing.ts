@@ -126,7 +126,10 @@ export function writeWord(to: JsonWriter, word: Word): void {
 
 export const wordOf = (letter: unknown): Word => WORDS.get(letter as string) ?? (letter as Word);
 
-/** 0 for one that says nothing but that it was, else an array. */
+/** Of an attempt that left nothing behind but that it ended. */
+export const NO_RESULT: AttemptResult = { exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: null };
+
+/** 0 for NO_RESULT, else an array. */
 export function writeResult(to: JsonWriter, { exitCode, signal, output, outputTruncated, value, error }: AttemptResult): void {
   if (exitCode === null && signal === null && output === '' && outputTruncated === false && value === null && error === null) {
     to.raw('0');
@@ -145,7 +148,7 @@ export function writeResult(to: JsonWriter, { exitCode, signal, output, outputTr
 }
 
 export function resultOf(packed: unknown): AttemptResult {
-  if (packed === 0) return { exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: null };
+  if (packed === 0) return NO_RESULT;
   const [exitCode, signal, output, outputTruncated, value, error] = packed as readonly [number | null, string | null, string, boolean, Json, string | null];
   return { exitCode, signal, output, outputTruncated, value, error };
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../clock.js';
 import type { Command, Held, Outcome, ReportItem } from '../cluster/command.js';
 import { epoch, nodeId as toNodeId, session as toSession, type TaskId, taskId as toTaskId } from '../cluster/ids.js';
 import { type AttemptResult, FINISHED, type Json, type Task } from '../cluster/model.js';
+import { NO_RESULT } from '../cluster/packing.js';
 import type { NodeEntry } from '../cluster/state.js';
 import { findTask, nodeView, taskView } from '../cluster/views.js';
 import type { Logger } from '../logger.js';
@@ -195,7 +196,7 @@ export function createHandlers(options: HandlersOptions): Handlers {
       leading.heard(node.id, node.session);
       if (body.items.length === 0) return { verdicts: [], revision: replica.state.revision };
       const outcomes = await Promise.all(
-        reportPieces(body.items as unknown as readonly ReportItem[], config.limits.taskBytesMax).map(({ items, bytes }) =>
+        reportPieces(body.items, config.limits.taskBytesMax).map(({ items, bytes }) =>
           replica.propose([{ type: 'report', nodeId: node.id, session: toSession(body.session), items }], bytes, 'worker'),
         ),
       );
@@ -281,21 +282,23 @@ async function one(replica: Replica, command: Command): Promise<Outcome> {
   return outcome;
 }
 
+type Reported = CallInput<'reportNode'>['body']['items'][number];
+
 /** Cuts a report into proposals. What no log could hold (too deep, too large, 1e999) is dropped from the result, and the result says so. */
-function reportPieces(items: readonly ReportItem[], valueBytesMax: number): { items: ReportItem[]; bytes: number }[] {
+function reportPieces(items: readonly Reported[], valueBytesMax: number): { items: ReportItem[]; bytes: number }[] {
   const pieces: { items: ReportItem[]; bytes: number }[] = [];
   let piece: { items: ReportItem[]; bytes: number } = { items: [], bytes: 0 };
   pieces.push(piece);
   for (const item of items) {
     let bytes = ITEM_OVERHEAD;
-    let kept = item;
-    if (item.state !== 'running') {
-      const valueBytes = measureJson(item.result.value, DEPTH_MAX);
-      if (valueBytes < 0 || valueBytes > valueBytesMax) {
-        const why = valueBytes < 0 ? `nests deeper than ${DEPTH_MAX} levels or holds a number too large for JSON` : `is larger than ${valueBytesMax} bytes`;
-        kept = { ...item, result: { ...item.result, value: null, error: item.result.error ?? `the value of this result was dropped: it ${why}` } };
-      } else if (item.result.value === undefined) kept = { ...item, result: { ...(item.result as AttemptResult), value: null as Json } };
-      bytes += item.result.output.length + (item.result.error?.length ?? 0) + Math.max(valueBytes, 0);
+    let kept: ReportItem;
+    const id = toTaskId(item.taskId);
+    const ofEpoch = epoch(item.epoch);
+    if (item.state === 'running') kept = { taskId: id, epoch: ofEpoch, state: item.state, progress: item.progress };
+    else {
+      const result = item.result === undefined ? NO_RESULT : wholeResult(item.result, valueBytesMax);
+      kept = { taskId: id, epoch: ofEpoch, state: item.state, result };
+      bytes += result.output.length + (result.error?.length ?? 0) + (result.value === null ? 4 : measureJson(result.value, DEPTH_MAX));
     }
     if (piece.items.length > 0 && piece.bytes + bytes > PIECE_BYTES_MAX) {
       piece = { items: [], bytes: 0 };
@@ -305,6 +308,14 @@ function reportPieces(items: readonly ReportItem[], valueBytesMax: number): { it
     piece.bytes += bytes;
   }
   return pieces;
+}
+
+function wholeResult(said: NonNullable<Exclude<Reported, { state: 'running' }>['result']>, valueBytesMax: number): AttemptResult {
+  const { exitCode = null, signal = null, output = '', outputTruncated = false, value = null, error = null } = said;
+  const valueBytes = measureJson(value, DEPTH_MAX);
+  if (valueBytes >= 0 && valueBytes <= valueBytesMax) return { exitCode, signal, output, outputTruncated, value: value as Json, error };
+  const why = valueBytes < 0 ? `nests deeper than ${DEPTH_MAX} levels or holds a number too large for JSON` : `is larger than ${valueBytesMax} bytes`;
+  return { exitCode, signal, output, outputTruncated, value: null, error: error ?? `the value of this result was dropped: it ${why}` };
 }
 
 /** 'repairing': a follower that does not count in elections. 'witness': one that never leads. */

@@ -100,6 +100,9 @@ export const AttemptResultSchema = Type.Object(
   closed,
 );
 
+/** What a worker says of an attempt's end: what is left out is null, empty or false. */
+export const ReportedResultSchema = Type.Partial(AttemptResultSchema, closed);
+
 const ProgressSchema = Type.Object(
   { fraction: Nullable(Type.Number({ minimum: 0, maximum: 1 })), message: Nullable(Type.String({ maxLength: 1024 })) },
   closed,
@@ -183,7 +186,7 @@ export const ReportItemSchema = Type.Union([
       taskId: Id,
       epoch: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
       state: Type.Enum(['succeeded', 'failed', 'timedOut', 'cancelled']),
-      result: AttemptResultSchema,
+      result: Type.Optional(ReportedResultSchema),
     },
     closed,
   ),

@@ -1,7 +1,17 @@
 import type { Clock, Timer } from '../clock.js';
 import type { Logger } from '../logger.js';
 import type { Assignment } from '../protocol/schemas.js';
-import { type AttemptEnding, ending, type Executor, failure, type RunningAttempt, type StopReason, stoppedState, stoppedText } from './executors/executor.js';
+import {
+  type AttemptEnding,
+  ending,
+  type Executor,
+  failure,
+  type RunningAttempt,
+  type StopReason,
+  stoppedState,
+  stoppedText,
+  reported,
+} from './executors/executor.js';
 import type { Outbox } from './reports.js';
 
 export interface Executors {
@@ -110,7 +120,7 @@ export class Attempts {
   /** An order to cancel came before the attempt itself: there is nothing to stop, and the cluster waits for its end. */
   neverStarted(taskId: string, epoch: number): void {
     const { state, result, bytes } = ending('cancelled', { error: 'cancelled before it was started' });
-    this.outbox.end({ taskId, epoch, state, result }, bytes);
+    this.outbox.end({ taskId, epoch, state, result: reported(result) }, bytes);
   }
 
   /** Starts nothing any more, and stops what runs within `graceMs` at most. Resolves when all have ended. */
@@ -161,7 +171,7 @@ export class Attempts {
   }
 
   private report(assignment: Assignment, end: AttemptEnding): void {
-    this.outbox.end({ taskId: assignment.taskId, epoch: assignment.epoch, state: end.state, result: end.result }, end.bytes);
+    this.outbox.end({ taskId: assignment.taskId, epoch: assignment.epoch, state: end.state, result: reported(end.result) }, end.bytes);
   }
 
   private wakeIfIdle(): void {

@@ -1,7 +1,7 @@
 import type { ReportsBody } from '../protocol/schemas.js';
 
 export type ReportItem = ReportsBody['items'][number];
-export type EndItem = Extract<ReportItem, { readonly result: unknown }>;
+export type EndItem = Exclude<ReportItem, { readonly state: 'running' }>;
 export type Progress = Extract<ReportItem, { readonly state: 'running' }>['progress'];
 
 interface Entry {

@@ -8,7 +8,7 @@ import { QuorateError } from '../protocol/errors.js';
 import type { AssignmentLine, RegisterAnswer, ReportsAnswer, ResourcesSchema } from '../protocol/schemas.js';
 import { jitter, type Random } from '../random.js';
 import type { Attempts } from './attempts.js';
-import { ending } from './executors/executor.js';
+import { ending, reported } from './executors/executor.js';
 import { Ended, isOlder, type Position, reconcile, type ViewLine } from './reconcile.js';
 import type { Outbox, ReportItem } from './reports.js';
 
@@ -375,8 +375,8 @@ export class Session {
     const { taskId, epoch } = item;
     this.logger.log('error', 'a report was refused', { taskId, epoch, detail });
     const replaced = ending('failed', { error: `${REFUSED} ${detail}`.slice(0, 1000) });
-    if (item.state !== 'running' && item.result.error?.startsWith(REFUSED) !== true)
-      this.outbox.end({ taskId, epoch, state: replaced.state, result: replaced.result }, replaced.bytes);
+    if (item.state !== 'running' && item.result?.error?.startsWith(REFUSED) !== true)
+      this.outbox.end({ taskId, epoch, state: replaced.state, result: reported(replaced.result) }, replaced.bytes);
     else this.outbox.drop(epoch);
   }
 

@@ -1,7 +1,8 @@
 import type { Static } from 'typebox';
-import type { Assignment, AttemptResultSchema } from '../../protocol/schemas.js';
+import type { Assignment, AttemptResultSchema, ReportedResultSchema } from '../../protocol/schemas.js';
 
 export type AttemptResult = Static<typeof AttemptResultSchema>;
+export type ReportedResult = Static<typeof ReportedResultSchema>;
 
 /** Why an attempt has to end before its time. superseded: it does not count any more, whatever it did. */
 export type StopReason = 'cancelled' | 'superseded' | 'timeout' | 'shutdown';
@@ -45,6 +46,18 @@ export function ending(state: AttemptEnding['state'], what: Partial<AttemptResul
     error: error !== null && error.length > ERROR_CHARS_MAX ? `${error.slice(0, ERROR_CHARS_MAX)}...` : error,
   };
   return { state, result, bytes: 200 + result.output.length + (result.error === null ? 0 : result.error.length) + valueBytes };
+}
+
+/** As it is reported: without what it need not say. PERF: most of a report's bytes. */
+export function reported({ exitCode, signal, output, outputTruncated, value, error }: AttemptResult): ReportedResult {
+  const said: ReportedResult = {};
+  if (exitCode !== null) said.exitCode = exitCode;
+  if (signal !== null) said.signal = signal;
+  if (output !== '') said.output = output;
+  if (outputTruncated) said.outputTruncated = true;
+  if (value !== null) said.value = value;
+  if (error !== null) said.error = error;
+  return said;
 }
 
 /** What an attempt that was told to stop counts as: stopped is stopped, even if it ended in good order. */

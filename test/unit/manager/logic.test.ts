@@ -49,6 +49,32 @@ t.test('one manager: a task is submitted, assigned over the stream, reported, an
   t.equal(leader.replica.stats.blocksApplied, 0, 'a clean stop leaves nothing to replay');
 });
 
+t.test('what a report leaves out of a result is null, empty or false', async (t) => {
+  const house = await House.open();
+  const { leader } = house;
+  const { session } = await house.ask(house.register(leader, 'n1'));
+  const said: [string, unknown, object][] = [
+    ['bare', undefined, {}],
+    ['empty', {}, {}],
+    ['output', { output: 'x' }, { output: 'x' }],
+    ['code', { exitCode: 3, outputTruncated: true }, { exitCode: 3, outputTruncated: true }],
+    ['rest', { signal: 'SIGTERM', value: false, error: '' }, { signal: 'SIGTERM', value: false, error: '' }],
+  ];
+  for (const [id] of said) await house.ask(house.submit(leader, { id }));
+  await house.until(() => said.every(([id]) => leader.replica.state.tasks.get(id as never)?.state === 'assigned'), 'assigned');
+  const items = said.map(([taskId, result]) => ({
+    taskId,
+    epoch: leader.replica.state.tasks.get(taskId as never)?.epoch,
+    state: 'succeeded',
+    ...(result === undefined ? {} : { result }),
+  }));
+  t.ok((await house.ask(house.report(leader, 'n1', session, items))).verdicts.every((verdict) => verdict === 'accepted'));
+  for (const [id, , whole] of said) {
+    const { result } = await house.ask(house.call(leader, 'getTask', { params: { id } }));
+    t.same(result, { exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: null, ...whole }, id);
+  }
+});
+
 t.test('three managers: any of them takes a write and answers a read; a dead leader loses nothing that was acknowledged', async (t) => {
   const house = await House.open({ managers: 3 });
   const first = house.leader;

@@ -389,6 +389,7 @@ export const FAMILIES: readonly Family[] = [
     long: [
       { ticks: 4, elections: 1, reads: 1, crashes: 1 },
       { ticks: 6, elections: 1, reads: 1 },
+      { ticks: 2, transfers: 1, reads: 1 },
     ],
     symmetric: false,
     promptDisk: true,

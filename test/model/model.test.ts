@@ -79,6 +79,7 @@ t.test('a bug planted inside the core is found and named', async (t) => {
     ['witness-ahead', 'witness', { elections: 1, proposals: 1 }, 'a witness holds nothing that no full voter holds'],
     ['witness-votes-blindly', 'witness', { elections: 1, proposals: 1, crashes: 1 }, 'leader completeness'],
     ['long-lease', 'lease', { ticks: 3, elections: 1, reads: 1 }, 'no read older than an acknowledged write'],
+    ['lease-in-transfer', 'lease', { transfers: 1, reads: 1 }, 'no read older than an acknowledged write'],
     ['starts-free', 'lease', { elections: 1, reads: 1, crashes: 2 }, 'no read older than an acknowledged write'],
     ['no-joint', 'shrink', { changes: 1, elections: 1 }, 'leader completeness'],
   ];

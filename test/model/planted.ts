@@ -95,6 +95,11 @@ export const INSIDE: Readonly<Record<string, readonly Edit[]>> = {
     { file: 'lease.js', find: 'if (leader.roundsBefore.length > leaseTicks)', replace: 'if (leader.roundsBefore.length > leaseTicks + 1)' },
     { file: 'lease.js', find: 'leader.roundsBefore.length < leaseTicks ?', replace: 'leader.roundsBefore.length < leaseTicks + 1 ?' },
   ],
+  // Trap A47: a lease goes on while leadership is handed over, though that election passes every promise.
+  'lease-in-transfer': [
+    { file: 'lease.js', find: 'if (leaseTicks === 0 || leader.transferTo !== NO_SERVER)', replace: 'if (leaseTicks === 0)' },
+    { file: 'lease.js', find: 'leader.leaseAfter = Number.MAX_SAFE_INTEGER;', replace: '' },
+  ],
   // A server that has just started has heard nobody, so it promises nothing.
   'starts-free': [{ file: 'start.js', find: 'leaderHeardAt: 0', replace: 'leaderHeardAt: -options.electionTicks' }],
   // A1: a vote leaves before it is durable.

@@ -121,6 +121,9 @@ class Dev {
           this.#flags.handlers,
           '--label',
           `zone=${'ab'[(at - 1) % 2]}`,
+          // Somebody waits at the terminal.
+          '--grace',
+          '2s',
         ]),
       );
     }

@@ -27,12 +27,16 @@ interface Flags {
   withParent?: boolean;
 }
 
-/** Beyond the grace of its tasks. Milliseconds. */
+/** What has not ended by itself when it is stopped: between SIGTERM and SIGKILL, unless the task wants less. Milliseconds. */
+const KILL_MS = 5000;
+/** Beyond both. */
 const STOP_EXTRA_MS = 15_000;
 
 export const command = (): Command =>
   new Command('worker')
-    .description('Run a worker: it serves one node of the cluster, runs its tasks and reports them. SIGTERM stops its tasks, reports them and ends it.')
+    .description(
+      'Run a worker: it serves one node of the cluster, runs its tasks and reports them. SIGTERM lets them end, hands back what does not, and ends it.',
+    )
     .addOption(managersOption())
     .addOption(new Option('--node <id>', 'the node it serves (default: the host name)').env('QUORATE_NODE'))
     .option('--label <name=value>', 'a label of the node, for constraints; may be repeated', collect)
@@ -41,7 +45,7 @@ export const command = (): Command =>
     .option('--slots <n>', 'tasks at once', '10')
     .option('--handlers <file>', 'a module whose default export is defineHandlers({...}) of quorate/worker')
     .option('--no-exec', 'run no commands, only handlers')
-    .option('--grace <duration>', 'when it is stopped: how long its tasks may take to end', '10s')
+    .option('--grace <duration>', 'when it is stopped: how long its tasks may go on; what is unfinished then goes back to the cluster', '10s')
     .addOption(
       new Option('--log-level <level>', 'what is logged on stderr').choices(['debug', 'info', 'warn', 'error']).env('QUORATE_LOG_LEVEL').default('info'),
     )
@@ -84,10 +88,10 @@ async function serve(flags: Flags): Promise<void> {
     );
   }
   const why = first === 'started' ? await Promise.race([stopped, worker.failed]) : first;
-  stopWithin(graceMs + STOP_EXTRA_MS, `worker ${node}`);
+  stopWithin(graceMs + KILL_MS + STOP_EXTRA_MS, `worker ${node}`);
   if (why instanceof Error) note(errorLine(why));
   started.catch(() => {});
-  await worker.stop({ graceMs });
+  await worker.stop({ drainMs: graceMs, graceMs: KILL_MS });
   if (why instanceof Error) throw new ExitWith(EXIT.failed);
   announce(flags.json === true, { event: 'stopped', node, reason: why }, `worker ${node} stopped (${why})`);
 }

@@ -10,10 +10,10 @@ import { attemptOf, resultOf, SPEC_WIDTH, sinceThen, specAt, timeOf, wordOf, wri
  * Bytes of log entries and of state records: one version byte, then JSON in UTF-8. What a task's life writes again and again stands in
  * arrays with a fixed order (a third of the bytes of the same with names); the rest is objects. A reader refuses a version it does not know.
  */
-/** 2: a handler's input as text. 3: what is as usual takes one character (packing.ts). */
-const BLOCK_VERSION = 3;
-/** 2: tasks lie many to a record. 3: as with blocks. */
-const RECORD_VERSION = 3;
+/** 2: a handler's input as text. 3: what is as usual takes one character (packing.ts). 4: an attempt may be returned. */
+const BLOCK_VERSION = 4;
+/** 2: tasks lie many to a record. 3 and 4: as with blocks. */
+const RECORD_VERSION = 4;
 
 export class CodecError extends Error {
   readonly code: 'unknownVersion' | 'unknownCommand' | 'damaged' | 'unwritable';

@@ -36,7 +36,12 @@ export interface Held {
 /** A worker's word on one attempt. */
 export type ReportItem =
   | { readonly taskId: TaskId; readonly epoch: Epoch; readonly state: 'running'; readonly progress: Progress | null }
-  | { readonly taskId: TaskId; readonly epoch: Epoch; readonly state: 'succeeded' | 'failed' | 'timedOut' | 'cancelled'; readonly result: AttemptResult };
+  | {
+      readonly taskId: TaskId;
+      readonly epoch: Epoch;
+      readonly state: 'succeeded' | 'failed' | 'timedOut' | 'cancelled' | 'returned';
+      readonly result: AttemptResult;
+    };
 
 /** accepted: it counted. superseded: stop that attempt, it does not count. unknown: this node was never given it. */
 export type ReportVerdict = 'accepted' | 'superseded' | 'unknown';

@@ -85,7 +85,9 @@ function checkFinished({ counts, finished, finishedSeq }: ClusterState): void {
 function checkAttempts(state: ClusterState, task: TaskEntry, epochs: Set<number>): void {
   const { id } = task.spec;
   const { attempts } = task;
-  invariant(attempts.length === Math.min(task.attempt, ATTEMPTS_KEPT), 'the last attempts are kept', id, attempts.length, task.attempt);
+  const spent = attempts.reduce((sum, { end }) => sum + (end === 'returned' ? 0 : 1), 0);
+  const known = attempts.length < ATTEMPTS_KEPT ? task.attempt === spent : attempts.length === ATTEMPTS_KEPT && task.attempt >= spent;
+  invariant(known, 'the last attempts are kept, and each counts unless it was returned', id, attempts.length, spent, task.attempt);
   invariant(task.attempt <= Math.max(1, task.spec.attemptsMax), 'no more attempts than allowed', id, task.attempt);
   let before = 0;
   attempts.forEach((attempt, i) => {

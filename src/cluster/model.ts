@@ -49,8 +49,8 @@ export interface TaskSpec {
 export type TaskState = 'pending' | 'assigned' | 'running' | 'succeeded' | 'failed' | 'cancelled';
 export const FINISHED: ReadonlySet<TaskState> = new Set(['succeeded', 'failed', 'cancelled']);
 
-/** How an attempt ended. lost: its node was lost, removed or came back without it. */
-export type AttemptEnd = 'succeeded' | 'failed' | 'timedOut' | 'cancelled' | 'lost';
+/** How an attempt ended. lost: its node was lost, removed or came back without it. returned: its worker was stopped on purpose and gave it back. */
+export type AttemptEnd = 'succeeded' | 'failed' | 'timedOut' | 'cancelled' | 'returned' | 'lost';
 
 /** What an attempt left behind. `output` is the last 64 KiB of stdout and stderr together, as UTF-8 with replacement. */
 export interface AttemptResult {
@@ -63,7 +63,7 @@ export interface AttemptResult {
   readonly error: string | null;
 }
 
-/** One try, kept with its task (the last 10). Times are the cluster's `atMs`. */
+/** One try, kept with its task (the last 10). `attempt` counts tries: one that follows a `returned` one has its number. Times are the cluster's `atMs`. */
 export interface Attempt {
   readonly attempt: number;
   readonly epoch: Epoch;
@@ -84,7 +84,7 @@ export interface Progress {
 export interface Task {
   readonly spec: TaskSpec;
   state: TaskState;
-  /** Tries so far, the current one included. */
+  /** Tries so far, the current one included; those that were returned do not count. */
   attempt: number;
   /** Of the current or last attempt. */
   epoch: Epoch;

@@ -114,6 +114,7 @@ const LETTERS: { readonly [word in Word]: string } = {
   failed: '"f"',
   cancelled: '"c"',
   timedOut: '"t"',
+  returned: '"b"',
   lost: '"l"',
 };
 const WORDS: ReadonlyMap<string, Word> = new Map(Object.entries(LETTERS).map(([word, letter]) => [letter.slice(1, -1), word as Word]));

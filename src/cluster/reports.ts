@@ -4,7 +4,7 @@ import { findFinished } from './finished.js';
 import type { NodeId, Session } from './ids.js';
 import { unreachable } from './invariant.js';
 import type { AttemptResult, Progress, Task } from './model.js';
-import type { NodeEntry, TaskEntry, Turn } from './state.js';
+import { ATTEMPTS_KEPT, type NodeEntry, type TaskEntry, type Turn } from './state.js';
 import { endAttempt, lastAttempt } from './tasks.js';
 
 /**
@@ -41,6 +41,7 @@ function current(turn: Turn, task: TaskEntry, item: ReportItem): void {
     case 'failed':
     case 'timedOut':
     case 'cancelled':
+    case 'returned':
       endAttempt(turn, task, item.state, reasonOf(item.result), item.result);
       break;
     default:
@@ -72,7 +73,7 @@ function reasonOf({ error, exitCode, signal }: AttemptResult): string | null {
 
 /**
  * On an attempt that is over. A worker that did not hear the answer says the same again: what counted is accepted again, without effect.
- * Attempts fall out of the history after ten; the epoch of those is smaller than any in it.
+ * Attempts fall out of a history of ten; the epoch of those is smaller than any in it.
  */
 function verdictOnPast(task: Task, nodeId: NodeId, item: ReportItem): ReportVerdict {
   for (const attempt of task.attempts) {
@@ -81,5 +82,5 @@ function verdictOnPast(task: Task, nodeId: NodeId, item: ReportItem): ReportVerd
     return attempt.end === item.state ? 'accepted' : 'superseded';
   }
   const oldest = task.attempts[0];
-  return oldest !== undefined && oldest.attempt > 1 && item.epoch < oldest.epoch ? 'superseded' : 'unknown';
+  return oldest !== undefined && task.attempts.length === ATTEMPTS_KEPT && item.epoch < oldest.epoch ? 'superseded' : 'unknown';
 }

@@ -120,8 +120,8 @@ export function timeoutAttempt(turn: Turn, id: TaskId, ofEpoch: Epoch): Outcome 
 
 /**
  * Ends the current attempt and decides what becomes of the task. succeeded: done, even if a cancel was asked for meanwhile (the work was
- * done). Anything else: cancelled if that was asked for; pending again while attempts are left; else failed.
- * Only lost goes back without a backoff: the task did nothing wrong, and waited for the lease already.
+ * done). Anything else: cancelled if that was asked for; pending again while attempts are left; else failed. returned gives the try back.
+ * lost and returned go back without a backoff: the task did nothing wrong.
  */
 export function endAttempt(turn: Turn, task: TaskEntry, end: AttemptEnd, reason: string | null, result: AttemptResult | null): void {
   const { state } = turn;
@@ -131,7 +131,10 @@ export function endAttempt(turn: Turn, task: TaskEntry, end: AttemptEnd, reason:
   attempt.reason ??= reason;
   if (end === 'succeeded') finish(turn, task, 'succeeded', result);
   else if (task.cancelRequested) finish(turn, task, 'cancelled', result);
-  else if (task.attempt >= task.spec.attemptsMax) finish(turn, task, 'failed', result);
+  else if (end === 'returned') {
+    task.attempt--;
+    retry(turn, task, 0);
+  } else if (task.attempt >= task.spec.attemptsMax) finish(turn, task, 'failed', result);
   else retry(turn, task, end === 'lost' ? 0 : backoffOf(task.spec, task.attempt));
 }
 

@@ -84,7 +84,7 @@ export const AttemptSchema = Type.Object({
   assignedAtMs: Type.Number(),
   startedAtMs: Nullable(Type.Number()),
   endedAtMs: Nullable(Type.Number()),
-  end: Nullable(Type.Enum(['succeeded', 'failed', 'timedOut', 'cancelled', 'lost'])),
+  end: Nullable(Type.Enum(['succeeded', 'failed', 'timedOut', 'cancelled', 'returned', 'lost'])),
   reason: Nullable(Type.String()),
 });
 
@@ -185,7 +185,8 @@ export const ReportItemSchema = Type.Union([
     {
       taskId: Id,
       epoch: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
-      state: Type.Enum(['succeeded', 'failed', 'timedOut', 'cancelled']),
+      /** returned: the worker is being stopped and gives the attempt back; it does not count as a try. */
+      state: Type.Enum(['succeeded', 'failed', 'timedOut', 'cancelled', 'returned']),
       result: Type.Optional(ReportedResultSchema),
     },
     closed,

@@ -1,3 +1,4 @@
+import { pause } from '../client/retry.js';
 import type { Clock, Timer } from '../clock.js';
 import type { Logger } from '../logger.js';
 import type { Assignment } from '../protocol/schemas.js';
@@ -36,12 +37,13 @@ export interface AttemptStats {
   failed: number;
   timedOut: number;
   cancelled: number;
+  returned: number;
   superseded: number;
 }
 
 /** The attempts of this node: starts them once, stops them, and puts their ends into the outbox. */
 export class Attempts {
-  readonly stats: AttemptStats = { started: 0, succeeded: 0, failed: 0, timedOut: 0, cancelled: 0, superseded: 0 };
+  readonly stats: AttemptStats = { started: 0, succeeded: 0, failed: 0, timedOut: 0, cancelled: 0, returned: 0, superseded: 0 };
   private readonly executors: Executors;
   private readonly outbox: Outbox;
   private readonly clock: Clock;
@@ -123,15 +125,25 @@ export class Attempts {
     this.outbox.end({ taskId, epoch, state, result: reported(result) }, bytes);
   }
 
-  /** Starts nothing any more, and stops what runs within `graceMs` at most. Resolves when all have ended. */
-  async close(reason: 'shutdown' | 'superseded', graceMs: number): Promise<void> {
+  /** Starts nothing any more; lets what runs go on for `drainMs`, then stops it within `graceMs` at most. Resolves when all have ended. */
+  async close(reason: 'shutdown' | 'superseded', graceMs: number, drainMs = 0): Promise<void> {
     this.closed = true;
+    for (const [epoch, { run }] of [...this.byEpoch]) if (run === null) this.stop(epoch, reason);
+    if (drainMs > 0 && this.byEpoch.size > 0) {
+      const late = new AbortController();
+      await Promise.race([this.idle(), pause(this.clock, drainMs, late.signal)]);
+      late.abort();
+    }
     this.graceMaxMs = graceMs;
     for (const epoch of [...this.byEpoch.keys()]) this.stop(epoch, reason);
-    if (this.byEpoch.size > 0)
-      await new Promise<void>((resolve) => {
-        this.idleWaiters.push(resolve);
-      });
+    await this.idle();
+  }
+
+  private idle(): Promise<void> {
+    if (this.byEpoch.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.idleWaiters.push(resolve);
+    });
   }
 
   private begin(attempt: Attempt): void {

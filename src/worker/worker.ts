@@ -107,11 +107,11 @@ export class Worker {
   }
 
   /**
-   * Ends in good order: takes nothing new, stops what runs (each within its own grace, `graceMs` at most), reports it, and closes. Attempts that are stopped
-   * this way are reported `failed` with the error "worker shutting down": each counts as one of its task's tries, and goes on elsewhere while tries are left.
+   * Ends in good order: takes nothing new, lets what runs go on for `drainMs` (default 0), stops what is left (each within its own grace, `graceMs` at
+   * most), reports it, and closes. Attempts that are stopped this way are reported `returned`: their tasks go on elsewhere, and it costs them no try.
    */
-  stop(options: { readonly graceMs?: number } = {}): Promise<void> {
-    this.stopping ??= this.shutDown(options.graceMs ?? Number.POSITIVE_INFINITY);
+  stop(options: { readonly drainMs?: number; readonly graceMs?: number } = {}): Promise<void> {
+    this.stopping ??= this.shutDown(options.drainMs ?? 0, options.graceMs ?? Number.POSITIVE_INFINITY);
     return this.stopping;
   }
 
@@ -119,8 +119,8 @@ export class Worker {
     return { ...this.attempts.stats, ...this.session.stats, running: this.attempts.size };
   }
 
-  private async shutDown(graceMs: number): Promise<void> {
-    await Promise.all([this.session.leave(LEAVE_MS), this.attempts.close('shutdown', graceMs)]);
+  private async shutDown(drainMs: number, graceMs: number): Promise<void> {
+    await Promise.all([this.session.leave(LEAVE_MS), this.attempts.close('shutdown', graceMs, drainMs)]);
     const late = new AbortController();
     await Promise.race([this.outbox.drained(), pause(this.clock, FLUSH_MS, late.signal)]);
     late.abort();

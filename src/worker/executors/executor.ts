@@ -9,7 +9,7 @@ export type StopReason = 'cancelled' | 'superseded' | 'timeout' | 'shutdown';
 
 /** How an attempt ended. `bytes`: about how long the result is as JSON. */
 export interface AttemptEnding {
-  readonly state: 'succeeded' | 'failed' | 'timedOut' | 'cancelled';
+  readonly state: 'succeeded' | 'failed' | 'timedOut' | 'cancelled' | 'returned';
   readonly result: AttemptResult;
   readonly bytes: number;
 }
@@ -69,9 +69,9 @@ export function stoppedState(reason: StopReason): AttemptEnding['state'] {
       return 'cancelled';
     case 'timeout':
       return 'timedOut';
-    // A planned stop of the worker: the cluster tries elsewhere while attempts are left, and says why in the attempt's history.
+    // A planned stop of the worker is nothing that the task has done: the cluster runs it elsewhere, and no try is lost.
     case 'shutdown':
-      return 'failed';
+      return 'returned';
   }
 }
 

@@ -266,7 +266,9 @@ export class Ledger {
     }
     if (task.epoch < account.epoch) fail('epochs only grow', `block ${index} takes ${id} back from epoch ${account.epoch} to ${task.epoch}`);
     if (task.epoch > account.epoch) fail('epochs only grow', `block ${index} gives ${id} epoch ${task.epoch} outside of an assignment`);
-    if (task.attempt < account.attempt) fail('records', `block ${index} takes ${id} back to attempt ${task.attempt}`);
+    // Only one that was given back costs no try.
+    const back = account.ends.get(account.epoch)?.state === 'returned' ? 1 : 0;
+    if (task.attempt < account.attempt - back) fail('records', `block ${index} takes ${id} back to attempt ${task.attempt}`);
     if (task.attempt > task.spec.attemptsMax) fail('records', `block ${index} gives ${id} attempt ${task.attempt} of ${task.spec.attemptsMax}`);
     const held = task.state === 'assigned' || task.state === 'running';
     if (held && !account.open) fail('records', `block ${index} leaves ${id} ${task.state} under epoch ${task.epoch}, which is over`);

@@ -12,13 +12,13 @@ import { handler, item, register, Replica, submit } from './kit.js';
 
 const TASKS = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
 const NODES = ['n1', 'n2', 'n3'];
-const ENDS = ['succeeded', 'failed', 'timedOut', 'cancelled'] as const;
+const ENDS = ['succeeded', 'failed', 'timedOut', 'cancelled', 'returned'] as const;
 
 /** What to do, in words that the state of the moment turns into a command: otherwise nearly all of them would miss. */
 const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('submit' as const), task: fc.nat(6), kind: fc.nat(5) }) },
   { weight: 8, arbitrary: fc.record({ do: fc.constant('place' as const), pairs: fc.integer({ min: 1, max: 5 }) }) },
-  { weight: 10, arbitrary: fc.record({ do: fc.constant('report' as const), pick: fc.nat(20), end: fc.nat(5), stale: fc.nat(9) }) },
+  { weight: 10, arbitrary: fc.record({ do: fc.constant('report' as const), pick: fc.nat(20), end: fc.nat(6), stale: fc.nat(9) }) },
   {
     weight: 3,
     arbitrary: fc.record({ do: fc.constant('register' as const), node: fc.nat(2), again: fc.boolean(), slots: fc.nat(4), hold: fc.nat(3), zone: fc.nat(1) }),

@@ -269,7 +269,7 @@ t.test('a block comes back as it was, strange texts included', async (t) => {
   ];
   const block: Block = { version: 1, atMs: 1_700_000_000_123, commands };
   const bytes = encodeBlock(block);
-  t.equal(bytes[0], 3);
+  t.equal(bytes[0], 4);
   t.strictSame(JSON.stringify(decodeBlock(bytes)), JSON.stringify(block), 'the order of keys included');
   t.same(decodeBlock(encodeBlock({ version: 1, atMs: 0, commands: [] })), { version: 1, atMs: 0, commands: [] });
 
@@ -387,8 +387,8 @@ t.test('bytes of another version, of a newer command, or damaged ones are refuse
   };
   const good = encodeBlock({ version: 1, atMs: 1, commands: [submit('a')] });
   const newer = Uint8Array.from(good);
-  newer[0] = 4;
-  const text = (json: string) => Buffer.from(`\u0003${json}`);
+  newer[0] = 5;
+  const text = (json: string) => Buffer.from(`\u0004${json}`);
   t.equal(
     codeOf(() => decodeBlock(newer)),
     'unknownVersion',

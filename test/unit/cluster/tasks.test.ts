@@ -192,10 +192,49 @@ t.test('cancel: at once while pending, through the worker while assigned or runn
   }
 });
 
+t.test('an attempt that its worker gives back costs no try, and waits for nothing; its epoch is spent', async (t) => {
+  const c = new Cluster();
+  c.submit('a', { attemptsMax: 2, backoffMs: 1000 });
+  c.register('n');
+  for (let round = 1; round <= 12; round++) {
+    t.same(c.place(), { a: 'n' });
+    if (round % 2 === 0) c.report('a', 'running');
+    t.equal(c.task('a').attempt, 1, 'again the first try');
+    t.equal(c.report('a', 'returned'), 'accepted');
+    t.match(c.task('a'), { state: 'pending', attempt: 0, notBeforeMs: 0, nodeId: null, epoch: round });
+    t.equal(c.reportAs('n', c.node('n').session, 'a', round, 'returned'), 'accepted', 'the same again');
+    t.equal(c.reportAs('n', c.node('n').session, 'a', round, 'succeeded'), 'superseded');
+  }
+  t.equal(c.reportAs('n', c.node('n').session, 'a', 1, 'returned'), 'superseded', 'fallen out of the history');
+  t.same(c.place(), { a: 'n' });
+  c.report('a', 'failed');
+  t.match(c.task('a'), { state: 'pending', attempt: 1, notBeforeMs: c.state.nowMs + 1000 }, 'a failure counts as ever');
+  c.wait(1000);
+  t.same(c.place(), { a: 'n' });
+  t.equal(c.task('a').attempt, 2);
+  c.report('a', 'returned');
+  t.same(c.place(), { a: 'n' });
+  c.report('a', 'failed');
+  t.equal(c.stateOf('a'), 'failed');
+  t.same(
+    c
+      .task('a')
+      .attempts.slice(-4)
+      .map(({ attempt, end }) => [attempt, end]),
+    [
+      [1, 'returned'],
+      [1, 'failed'],
+      [2, 'returned'],
+      [2, 'failed'],
+    ],
+  );
+});
+
 t.test('what a cancelled attempt can still come to', async (t) => {
   const cases: [string, (c: Cluster) => void, string, string][] = [
     ['failed while it was stopped', (c) => void c.report('a', 'failed'), 'cancelled', 'failed'],
     ['its timeout came first', (c) => void c.report('a', 'timedOut'), 'cancelled', 'timedOut'],
+    ['its worker gave it back', (c) => void c.report('a', 'returned'), 'cancelled', 'returned'],
     ['its work was done before the stop came', (c) => void c.report('a', 'succeeded', { value: 7 }), 'succeeded', 'succeeded'],
     ['its node is lost', (c) => void c.one({ type: 'loseNode', nodeId: nodeId('n'), session: session(1), reason: 'silent' }, 'ok'), 'cancelled', 'lost'],
     ['its node is removed', (c) => void c.one({ type: 'removeNode', nodeId: nodeId('n') }, 'ok'), 'cancelled', 'lost'],

@@ -293,7 +293,7 @@ t.test('handler: stop aborts with the reason; who ignores it is ended after the 
     ['cancelled', 'cancelled'],
     ['superseded', 'cancelled'],
     ['timeout', 'timedOut'],
-    ['shutdown', 'failed'],
+    ['shutdown', 'returned'],
   ] as const) {
     const attempt = start('listens', null, { timeoutMs: 250 });
     attempt.stop(reason, 1000);
@@ -303,7 +303,7 @@ t.test('handler: stop aborts with the reason; who ignores it is ended after the 
   }
   const finishes = start('finishes');
   finishes.stop('shutdown', 1000);
-  t.match(await finishes.done, { state: 'failed', result: { error: 'worker shutting down', value: null } });
+  t.match(await finishes.done, { state: 'returned', result: { error: 'worker shutting down', value: null } });
   t.equal(clock.pending, 0, 'the grace timers are gone');
 
   const ignores = start('ignores', null, { timeoutMs: 250 });

@@ -76,6 +76,15 @@ const cluster: readonly Mutant[] = [
     ],
   },
   mutant(
+    'returned-costs-a-try',
+    'an attempt that its worker gave back counts as one of the tries',
+    'src/cluster/tasks.ts',
+    '    task.attempt--;\n    retry(turn, task, 0);',
+    '    retry(turn, task, 0);',
+    unit('an attempt that its worker gives back costs no try'),
+    unit('random lives of a cluster keep every promise'),
+  ),
+  mutant(
     'stale-epoch-accepted',
     'a report counts for the task on its node, whatever attempt it speaks of',
     'src/cluster/reports.ts',
@@ -246,6 +255,14 @@ const worker: readonly Mutant[] = [
     "      if (state === 'running') this.attempts.stop(epoch, 'superseded');\n",
     '',
     unit('at most one start per epoch; cancel and supersede'),
+  ),
+  mutant(
+    'stopped-counts-as-failed',
+    'what a worker did not finish before it was stopped is reported as failed',
+    'src/worker/executors/executor.ts',
+    "return 'returned';",
+    "return 'failed';",
+    unit('stop: takes nothing new'),
   ),
   mutant(
     'older-view-acted-upon',

@@ -209,7 +209,7 @@ t.test('an attempt that its worker gives back costs no try, and waits for nothin
   t.same(c.place(), { a: 'n' });
   c.report('a', 'failed');
   t.match(c.task('a'), { state: 'pending', attempt: 1, notBeforeMs: c.state.nowMs + 1000 }, 'a failure counts as ever');
-  c.wait(1000);
+  c.wait(1000).one({ type: 'tick' }, 'ok');
   t.same(c.place(), { a: 'n' });
   t.equal(c.task('a').attempt, 2);
   c.report('a', 'returned');

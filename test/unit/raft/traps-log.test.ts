@@ -420,6 +420,12 @@ t.test('what a log says is part of the state as numbers: each bit, length, kind 
   }
   for (const kind of ['noop', 'configuration', 'omitted'] as const) many.push(says(one(new Uint8Array(0), kind)));
   for (const term of [2, 2 ** 32, 2 ** 32 + 1, 2 ** 33, 2 ** 51]) many.push(says(one(new Uint8Array(0), 'command', term)));
+  const log = new Log(ix(0), tm(0), ix(0), tm(0), []);
+  log.append(entry(1, 1));
+  log.identity();
+  log.reset({ index: ix(1), term: tm(1), configuration: voters(3) });
+  log.append(entry(2, 1));
+  t.same(log.identity(), new Log(ix(1), tm(1), ix(2), tm(1), [entry(2, 1)]).identity(), 'nothing is left of what a snapshot replaced');
   // [size 0, size 0] is made twice.
   t.equal(new Set(many).size, many.length - 1);
   t.end();

@@ -1,8 +1,5 @@
 import { ENTRY_KINDS, type Entry } from './entry.js';
 
-const A = 0x2545f491;
-const B = 0x6c8e9cf5;
-
 /**
  * What entries say, one after the other, as two words of 32 bits: equal for equal terms, kinds and data. Two lists that differ have the same words by a
  * chance of 2^-64 for each pair of lists: mixed well (MurmurHash3's rounds, and others beside them), but no defence against who looks for such a pair.
@@ -10,19 +7,15 @@ const B = 0x6c8e9cf5;
 export class Identity {
   /** How many entries it stands for. */
   count = 0;
-  a = A;
-  b = B;
+  a = 0x2545f491;
+  b = 0x6c8e9cf5;
 
-  clear(): void {
-    this.count = 0;
-    this.a = A;
-    this.b = B;
-  }
-
-  take({ count, a, b }: Identity): void {
-    this.count = count;
-    this.a = a;
-    this.b = b;
+  clone(): Identity {
+    const copy = new Identity();
+    copy.count = this.count;
+    copy.a = this.a;
+    copy.b = this.b;
+    return copy;
   }
 
   add({ term, kind, data }: Entry): void {

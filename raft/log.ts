@@ -31,9 +31,11 @@ export class Log {
   /** PERF: the tail begins here; dropping from its head moves this, and copies only when half is dead. */
   #head: number;
   /** Of the first entries of the tail: those that somebody asked for. */
-  readonly #identity = new Identity();
+  #identity: Identity;
+  /** PERF: clones share the tail and its identity until one of them changes it: most never do. */
+  #shared: boolean;
 
-  constructor(baseIndex: LogIndex, baseTerm: Term, last: LogIndex, lastTerm: Term, tail: readonly Entry[]) {
+  constructor(baseIndex: LogIndex, baseTerm: Term, last: LogIndex, lastTerm: Term, tail: readonly Entry[], identity = new Identity()) {
     this.baseIndex = baseIndex;
     this.baseTerm = baseTerm;
     this.first = plus(last, 1 - tail.length);
@@ -43,17 +45,29 @@ export class Log {
     this.bytes = 0;
     this.#tail = tail.length === 0 ? [] : tail.slice();
     this.#head = 0;
+    this.#identity = identity;
+    this.#shared = false;
     for (let at = 0; at < tail.length; at += 1) this.bytes += entryCost(tail[at] as Entry);
   }
 
   clone(): Log {
-    const copy = new Log(this.baseIndex, this.baseTerm, this.last, this.lastTerm, NOTHING);
+    const copy = new Log(this.baseIndex, this.baseTerm, this.last, this.lastTerm, NOTHING, this.#identity);
     copy.first = this.first;
     copy.beforeTerm = this.beforeTerm;
     copy.bytes = this.bytes;
-    copy.#tail = this.#head === 0 ? this.#tail.slice() : this.#tail.slice(this.#head);
-    copy.#identity.take(this.#identity);
+    copy.#tail = this.#tail;
+    copy.#head = this.#head;
+    copy.#shared = true;
+    this.#shared = true;
     return copy;
+  }
+
+  /** Before the tail is changed in place. */
+  #own(): void {
+    this.#tail = this.#tail.slice(this.#head);
+    this.#head = 0;
+    this.#identity = this.#identity.clone();
+    this.#shared = false;
   }
 
   /**
@@ -100,6 +114,7 @@ export class Log {
   append(entry: Entry): void {
     invariant(entry.index === this.last + 1, 'entries have no gap: index, last', entry.index, this.last);
     invariant(entry.term >= this.lastTerm, 'terms never fall along the log: term, last term', entry.term, this.lastTerm);
+    if (this.#shared) this.#own();
     this.#tail.push(entry);
     this.bytes += entryCost(entry);
     this.last = entry.index;
@@ -112,8 +127,9 @@ export class Log {
     const before = this.termAt(plus(from, -1));
     invariant(before !== null, 'the term before a cut is known: from', from);
     for (let index = from; index <= this.last; index = plus(index, 1)) this.bytes -= entryCost(this.entryAt(index));
+    if (this.#shared) this.#own();
     this.#tail.length = this.#head + from - this.first;
-    this.#identity.clear();
+    this.#identity = new Identity();
     this.last = plus(from, -1);
     this.lastTerm = before;
   }
@@ -137,7 +153,7 @@ export class Log {
     this.bytes = 0;
     this.#tail = [];
     this.#head = 0;
-    this.#identity.clear();
+    this.#identity = new Identity();
   }
 
   /** Lets go of entries up to `upTo` (they are durable and handed out) until the tail is within `bytesMax`. */
@@ -159,7 +175,7 @@ export class Log {
     for (const entry of entries) this.bytes += entryCost(entry);
     this.#tail = entries.concat(this.#head === 0 ? this.#tail : this.#tail.slice(this.#head));
     this.#head = 0;
-    this.#identity.clear();
+    this.#identity = new Identity();
     this.first = head.index;
     this.beforeTerm = this.first - 1 === this.baseIndex ? this.baseTerm : null;
   }
@@ -175,7 +191,7 @@ export class Log {
     const before = first === this.last + 1 ? this.lastTerm : this.entryAt(plus(first, -1)).term;
     for (let index = this.first; index < first; index = plus(index, 1)) this.bytes -= entryCost(this.entryAt(index));
     this.#head += first - this.first;
-    this.#identity.clear();
+    this.#identity = new Identity();
     this.first = first;
     this.beforeTerm = before;
     if (this.#head * 2 > this.#tail.length) {

@@ -359,7 +359,15 @@ t.test('the log: terms, cuts, trims and what comes back agree with a plain array
   for (let seed = 1; seed <= 40; seed += 1) {
     const random = new Prng(seed);
     const model: number[] = [];
-    const log = new Log(ix(0), tm(0), ix(0), tm(0), []);
+    let log = new Log(ix(0), tm(0), ix(0), tm(0), []);
+    // Those that were left behind by their clones, or cloned and left: what happens to the others must not matter to them.
+    const left: { readonly log: Log; readonly held: readonly Entry[] }[] = [];
+    const entriesOf = (of: Log): Entry[] => Array.from({ length: of.last - of.first + 1 }, (_, at) => of.entryAt(ix(of.first + at)));
+    const saysWhat = (of: Log, held: readonly Entry[]): boolean => {
+      const { count, a, b } = new Log(of.baseIndex, of.baseTerm, of.last, of.lastTerm, held).identity();
+      const own = of.identity();
+      return own.count === count && own.a === a && own.b === b;
+    };
     let floor = 0;
     for (let at = 0; at < 300; at += 1) {
       const dice = random.below(10);
@@ -384,17 +392,22 @@ t.test('the log: terms, cuts, trims and what comes back agree with a plain array
         t.fail(`seed ${seed}, step ${at}: last ${log.last}, bytes ${log.bytes}`);
       // Asked now and then, so that it has gone on from where it was, and begun anew, in every way there is.
       if (random.chance(30)) {
-        const held: Entry[] = [];
-        for (let index = log.first; index <= log.last; index = ix(index + 1)) held.push(log.entryAt(index));
-        const { count, a, b } = new Log(log.baseIndex, log.baseTerm, log.last, log.lastTerm, held).identity();
-        const own = random.chance(50) ? log.identity() : log.clone().identity();
-        if (own.count !== count || own.a !== a || own.b !== b) t.fail(`seed ${seed}, step ${at}: the identity of ${held.length} entries is not theirs`);
+        if (!saysWhat(log, entriesOf(log))) t.fail(`seed ${seed}, step ${at}: the identity of ${log.last - log.first + 1} entries is not theirs`);
+      }
+      if (random.chance(10)) {
+        const copy = log.clone();
+        const stays = random.chance(50);
+        left.push({ log: stays ? copy : log, held: entriesOf(log) });
+        if (!stays) log = copy;
       }
       for (let index = 1; index <= model.length; index += 1) {
         const term = log.termAt(ix(index));
         if (term !== null ? term !== model[index - 1] : index >= log.first - 1 && index !== log.first - 1)
           t.fail(`seed ${seed}, step ${at}: term at ${index} is ${term}`);
       }
+    }
+    for (const { log, held } of left) {
+      if (entriesOf(log).some((entry, at) => entry !== held[at]) || !saysWhat(log, held)) t.fail(`seed ${seed}: a clone up to ${log.last} is not what it was`);
     }
   }
   t.pass('40 runs');

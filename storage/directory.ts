@@ -3,7 +3,7 @@ import * as fsp from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { SLOT_BYTES } from './head.js';
-import { damaged } from './record.js';
+import { damaged, NO_WORD, unrepairable } from './record.js';
 import { StorageError } from './storage.js';
 
 /**
@@ -52,7 +52,7 @@ export async function openDirectory(given: string): Promise<Directory> {
       else if (!names.includes(DATABASE)) damage = `${path} holds a position file but no database folder ${DATABASE}/`;
       return { ...directory, fresh: false, damage };
     }
-    if (names.length > 0 && names.every((name) => OURS.includes(name))) throw damaged(`${path} holds a database but no position file`);
+    if (names.length > 0 && names.every((name) => OURS.includes(name))) throw unrepairable(damaged(`${path} holds a database but no position file`), NO_WORD);
     if (names.length > 0) {
       const what = names.includes('CURRENT') ? "holds another program's LevelDB" : 'is not empty and is not a data directory of Quorate';
       throw new StorageError(
@@ -156,7 +156,7 @@ export class PositionFile {
     const content = await fsp.readFile(path);
     const length = content.byteLength === 3 * BLOCK_BYTES && content.subarray(0, 8).equals(MAGIC) ? content.readUInt32BE(8) : BLOCK_BYTES;
     if (length > BLOCK_BYTES - 16 || content.readUInt32BE(12 + length) !== crc32(content.subarray(0, 12 + length))) {
-      throw damaged(`The header of the position file ${path} does not match its checksum`);
+      throw unrepairable(damaged(`The header of the position file ${path} does not match its checksum`), NO_WORD);
     }
     // O_DSYNC: one call writes and waits for the disk, instead of a write and an fdatasync, each with its own trip to a thread.
     const fd = fs.openSync(path, fs.constants.O_RDWR | (fs.constants.O_DSYNC ?? fs.constants.O_SYNC));

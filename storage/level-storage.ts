@@ -19,7 +19,7 @@ import {
 } from './directory.js';
 import { openStorage } from './engine.js';
 import { findTableDamage } from './leveldb-files.js';
-import { damaged, unrepairable, whatOf } from './record.js';
+import { damaged, whatOf } from './record.js';
 import { messageOf } from './read.js';
 import { checkStamp } from './recover.js';
 import { rebuildFault } from './repair.js';
@@ -107,8 +107,8 @@ async function openChecked(directory: Directory): Promise<Database> {
 
 /** What LevelDB lost it does not name, so nothing in it can be trusted. It is put away, and an empty one takes its place, if the slots know enough. */
 async function replaceDatabase(directory: Directory, position: PositionFile, options: LevelStorageOptions, cause: StorageError): Promise<Database> {
-  const fault = rebuildFault(position, options);
-  if (fault !== null) throw unrepairable(cause, fault);
+  const refusal = rebuildFault(position, cause, options);
+  if (refusal !== null) throw refusal;
   const path = await lockPath(directory);
   // Nobody's damage is mended under the feet of a process that runs on it.
   let lock: Database | null = null;

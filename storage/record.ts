@@ -10,20 +10,26 @@ import { StorageError } from './storage.js';
  */
 const CHECK_BYTES = 4;
 
-/** What to do with a directory that cannot be trusted any more. */
-const WAY_BACK =
-  'Start the manager once more: it repairs its directory with the help of the others where that is safe. Where it refuses to: once the other managers have ' +
-  'completed a write without it, move its data directory away, and start it on an empty one; it then gets the state from the leader. One manager at a ' +
-  'time, and never while the others are no quorum.';
+// What to do, one true thing for each: found at work, found at a start and not to be repaired, the same where nobody else holds anything.
+const START_AGAIN = 'Start the manager once more: it repairs its directory with the help of the others where that is safe, and says so where it is not.';
+const BEGIN_EMPTY =
+  'Once the other managers have completed a write without it, move its data directory away, and start it on an empty one; it then gets the state from ' +
+  'the leader. One manager at a time, and never while the others are no quorum.';
+const BEGIN_ANEW = 'Move its data directory away and keep it; on an empty one the cluster begins anew, without what it held.';
 
-export const damaged = (what: string, cause?: unknown): StorageError =>
-  new StorageError('storageDamaged', `${what}. ${WAY_BACK}`, cause === undefined ? undefined : { cause });
+const refusal = (text: string, cause?: unknown): StorageError => new StorageError('storageDamaged', text, cause === undefined ? undefined : { cause });
+
+/** Found while a directory is read. An open that can repair it does; then nobody sees this error. */
+export const damaged = (what: string, cause?: unknown): StorageError => refusal(`${what}. ${START_AGAIN}`, cause);
 
 /** What `damaged` was given. */
-export const whatOf = (error: StorageError): string => error.message.replace(`. ${WAY_BACK}`, '');
+export const whatOf = (error: StorageError): string => error.message.replace(`. ${START_AGAIN}`, '');
 
-/** It stays as it is, for people to look at. */
-export const unrepairable = (cause: StorageError, why: string): StorageError => damaged(`${whatOf(cause)}. It cannot be repaired: ${why}`, cause);
+export const NO_WORD = 'no slot of the position file can be read, so the newest term and vote that this server gave are not known';
+
+/** Found at an open, and left as it is, for people to look at. `alone`: there are no other managers. */
+export const unrepairable = (cause: StorageError, why: string, alone = false): StorageError =>
+  refusal(`${whatOf(cause)}. It cannot be repaired: ${why}. ${alone ? BEGIN_ANEW : BEGIN_EMPTY}`, cause);
 
 export function seal(key: Uint8Array, body: Uint8Array): Buffer {
   const value = Buffer.allocUnsafe(CHECK_BYTES + body.byteLength);

@@ -16,7 +16,7 @@ import {
 } from './head.js';
 import { HEAD_KEY, IDENTITY_KEY, LOG_END, logIndexOf, logKey } from './keys.js';
 import { checkState, newestGeneration, readPages } from './read.js';
-import { seal, unrepairable, unseal, unsealEntry, whatOf } from './record.js';
+import { NO_WORD, seal, unrepairable, unseal, unsealEntry, whatOf } from './record.js';
 import { StorageError } from './storage.js';
 
 /**
@@ -25,17 +25,18 @@ import { StorageError } from './storage.js';
  * disk the old evidence is untouched.
  *
  * It takes that the newest term and vote are known, and how far the newest log reached: from the head, if it is whole and fits the slots, or
- * else from the slots. Where they are not, or nobody is there to give anything back, the directory is refused with `cause`.
+ * else from the slots. Where they are not, or nobody is there to give anything back, the directory is refused (`unrepairable`).
  */
 export async function repairDevice(device: Device, options: RepairOptions, cause: StorageError): Promise<void> {
   const { stamp } = device;
   const newest = newestPosition(device.slots);
-  if (stamp === null || newest === null) throw cause;
+  if (stamp === null) throw unrepairable(cause, 'the position file says that nothing was ever acknowledged here');
+  if (newest === null) throw unrepairable(cause, NO_WORD);
   const damage = device.damage ?? whatOf(cause);
   const found = holdsIdentity(device, stamp) ? readHead(device) : null;
   const fits = found !== null && headFits(found.head, found.hash, newest);
   // Newer than the slots, or another one than they name: then they tell of another history.
-  if (found !== null && !fits && found.head.sequence >= newest.acknowledged.sequence) throw cause;
+  if (found !== null && !fits && found.head.sequence >= newest.acknowledged.sequence) throw unrepairable(cause, TWO_HISTORIES);
   if (!fits) {
     const fault = slotsFault(device);
     if (fault !== null) throw unrepairable(cause, fault);
@@ -47,7 +48,7 @@ export async function repairDevice(device: Device, options: RepairOptions, cause
   // With the head in place and the end of the log at hand nothing that was acknowledged is missing.
   const whole = fits && kept !== null && kept.lastHash === (old as Head).lastHash && kept.lastIndex === (old as Head).lastIndex;
   const configuration = old?.applied.configuration ?? options.bootstrap;
-  if (!whole && isAlone(configuration, options)) throw unrepairable(cause, ALONE);
+  if (!whole && isAlone(configuration, options)) throw unrepairable(cause, ALONE, true);
 
   const empty: SnapshotMeta = { index: NO_INDEX, term: NO_TERM, configuration };
   const log = kept ?? { base: empty, baseHash: hashOfMeta(empty), lastIndex: NO_INDEX, lastTerm: NO_TERM, lastHash: hashOfMeta(empty) };
@@ -78,12 +79,13 @@ export async function repairDevice(device: Device, options: RepairOptions, cause
 }
 
 /**
- * May the database be put away as a whole, because the slots beside it know everything that the rebuilt one needs? Null, or why not. Asked
+ * May the database be put away as a whole, because the slots beside it know everything that the rebuilt one needs? Null, or the refusal. Asked
  * before anything is moved.
  */
-export function rebuildFault(device: Pick<Device, 'slots'>, options: RepairOptions): string | null {
-  if (isAlone(options.bootstrap, options)) return ALONE;
-  return slotsFault(device);
+export function rebuildFault(device: Pick<Device, 'slots'>, cause: StorageError, options: RepairOptions): StorageError | null {
+  if (isAlone(options.bootstrap, options)) return unrepairable(cause, ALONE, true);
+  const fault = slotsFault(device);
+  return fault === null ? null : unrepairable(cause, fault);
 }
 
 /** The newest slot must be one of two that can be read: a vote may stand in the one that cannot. */
@@ -94,6 +96,7 @@ function slotsFault({ slots }: Pick<Device, 'slots'>): string | null {
     : 'a slot of the position file cannot be read either, so the newest term and vote that this server gave are not known';
 }
 
+const TWO_HISTORIES = 'the database and the position file tell of two histories, as when one of them is put back from a copy';
 const ALONE = 'this manager is alone in its cluster, so nobody can give back what is lost';
 
 const isAlone = ({ voters }: Configuration, { serverId }: RepairOptions): boolean => voters.length === 1 && voters[0] === serverId;

@@ -140,10 +140,9 @@ export class SimDisk {
     return fraction(random) < 0.6 || start === 's' ? this.flipBit(start) : this.lose(start);
   }
 
-  /** The older of the two slots cannot be read any more. */
-  spoilSlot(): void {
+  /** One of the two slots cannot be read any more: the first that was written. */
+  spoilSlot(place: 0 | 1 = this.#image.slots[0] !== null ? 0 : 1): void {
     const slots = this.#image.slots;
-    const place = slots[0] !== null ? 0 : 1;
     const bytes = new Uint8Array(slots[place] as Uint8Array);
     bytes[20] = (bytes[20] as number) ^ 1;
     slots[place] = bytes;

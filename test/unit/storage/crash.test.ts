@@ -312,7 +312,7 @@ t.test('alone in its cluster a manager with a lost record is refused, and the re
     const before = disk.copy();
     const again = await through(clock, disk.open(alone)).catch((error: StorageError) => error);
     if (again instanceof Error) {
-      t.match(again, { code: 'storageDamaged', message: /(log entry|record).*alone in its cluster/ }, what);
+      t.match(again, { code: 'storageDamaged', message: /(log entry|record).* It cannot be repaired: .*alone in its cluster.*begins anew/ }, what);
       refused.push(again.message.slice(0, 9));
       t.same(disk.copy(), before, 'nothing was changed');
     } else {
@@ -348,7 +348,10 @@ t.test(
     disk.crash();
     disk.restore(now);
     disk.restore(old, 'position');
-    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /newer than what the position file remembers/ });
+    await t.rejects(through(clock, disk.open(OPTIONS)), {
+      code: 'storageDamaged',
+      message: /newer than what the position file remembers.* It cannot be repaired: .*two histories.*\. Once the other managers have/,
+    });
     disk.restore(now);
     t.equal((await through(clock, disk.open(OPTIONS))).recovered.lastIndex, 5);
     disk.crash();
@@ -356,7 +359,18 @@ t.test(
     // A slot that cannot be read may be the one with the newest vote.
     disk.restore(old, 'database');
     disk.spoilSlot();
-    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /slot of the position file cannot be read either/ });
+    await t.rejects(through(clock, disk.open(OPTIONS)), {
+      code: 'storageDamaged',
+      message: /slot of the position file cannot be read either.*on an empty one/,
+    });
+    disk.restore(now);
+    for (const place of [0, 1]) disk.spoilSlot(place as 0 | 1);
+    const lost = await through(clock, disk.open(OPTIONS)).catch((error: StorageError) => error);
+    t.match(lost, {
+      code: 'storageDamaged',
+      message: /^Neither slot of the position file can be read\. It cannot be repaired: no slot .* not known\. Once the other managers have .* no quorum\.$/,
+    });
+    t.notMatch((lost as StorageError).message, /once more/, 'one thing to do, and it is the one that helps');
   },
 );
 

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../clock.js';
 import type { Logger } from '../../logger.js';
 import type { Assignment } from '../../protocol/schemas.js';
 import { type AttemptEnding, ending, type Executor, failure, type RunningAttempt, type StopReason, stoppedState, stoppedText } from './executor.js';
+import { Guard } from './guard.js';
 import { OutputRing } from './output.js';
 
 /** What a program inherits from the worker; everything else it is given by its task. Secrets in the worker's environment stay there. */
@@ -27,6 +28,7 @@ export interface ExecOptions {
 /** Programs without a shell, each in a process group of its own, so that what it starts ends with it. `close` kills what still runs. */
 export function createExecExecutor(options: ExecOptions): Executor & { close(): void } {
   const running = new Set<ExecAttempt>();
+  const guard = new Guard(options.logger);
   const base: Record<string, string> = {};
   const environment = options.environment ?? process.env;
   for (const name of INHERITED) {
@@ -60,13 +62,19 @@ export function createExecExecutor(options: ExecOptions): Executor & { close(): 
       } catch (error) {
         return over(failure(spawnText(assignment, error as NodeJS.ErrnoException)));
       }
-      const attempt = new ExecAttempt(assignment, child, options, () => running.delete(attempt));
+      const { pid } = child;
+      if (pid !== undefined) guard.add(pid);
+      const onGone = (): void => {
+        if (pid !== undefined) guard.remove(pid);
+      };
+      const attempt = new ExecAttempt(assignment, child, options, onGone, () => running.delete(attempt));
       running.add(attempt);
       return attempt;
     },
     close() {
       offProcessExit(killAll);
       killAll();
+      guard.close();
     },
   };
 }
@@ -95,6 +103,7 @@ class ExecAttempt implements RunningAttempt {
   private readonly child: ChildProcess;
   private readonly clock: Clock;
   private readonly logger: Logger;
+  private readonly onGone: () => void;
   private readonly onOver: () => void;
   private readonly output = new OutputRing(OUTPUT_BYTES);
   private resolve!: (end: AttemptEnding) => void;
@@ -105,11 +114,12 @@ class ExecAttempt implements RunningAttempt {
   private killed = false;
   private timer: Timer | null = null;
 
-  constructor(assignment: Assignment, child: ChildProcess, options: ExecOptions, onOver: () => void) {
+  constructor(assignment: Assignment, child: ChildProcess, options: ExecOptions, onGone: () => void, onOver: () => void) {
     this.assignment = assignment;
     this.child = child;
     this.clock = options.clock;
     this.logger = options.logger;
+    this.onGone = onGone;
     this.onOver = onOver;
     this.done = new Promise((resolve) => {
       this.resolve = resolve;
@@ -164,6 +174,7 @@ class ExecAttempt implements RunningAttempt {
     this.timer?.cancel();
     // What the program left behind in its group ends with it. At once: later its number may be another's.
     this.kill('SIGKILL');
+    this.onGone();
     this.timer = this.clock.after(PIPES_MS, () => this.finish(code, signal));
     this.child.on('close', () => this.finish(code, signal));
   }

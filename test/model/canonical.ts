@@ -110,7 +110,7 @@ export class Hasher {
     this.#skip(1); // next fetch
     if (this.#reads) this.#plain(2);
     else this.#skip(2);
-    this.#plain(8); // the log
+    this.#plain(4); // the log
     const persisted = this.#lane();
     for (let left = this.#count(); left > 0; left -= 1) {
       this.#plain(1);
@@ -202,33 +202,34 @@ export class Hasher {
   /** What is there sometimes: the bits say what. */
   #rest(present: number, persisted: number): void {
     const has = (bit: number): boolean => (present & (1 << bit)) !== 0;
-    if (has(3)) {
+    if (has(3)) this.#plain(4); // where the log begins
+    if (has(4)) {
       this.put(this.#next() - persisted); // installing
       this.#plain(1);
     }
-    if (has(4)) this.#plain(2); // repair
-    if (has(5)) this.#plain(1); // where a cut begins
-    if (has(6)) this.#entries();
-    if (has(7)) this.#snapshot();
-    if (has(8))
+    if (has(5)) this.#plain(2); // repair
+    if (has(6)) this.#plain(1); // where a cut begins
+    if (has(7)) this.#entries();
+    if (has(8)) this.#snapshot();
+    if (has(9))
       for (let left = this.#count(); left > 0; left -= 1) {
         this.put(this.#next() - persisted);
         this.#plain(1);
         this.#age();
       }
-    if (has(9))
+    if (has(10))
       for (let left = this.#count(); left > 0; left -= 1) {
         this.put(this.#next() - persisted);
         this.#message();
       }
-    if (has(10)) this.#plain(2); // fetches under way
-    if (has(11)) this.#entries();
-    if (has(12)) this.#list(3, 0);
-    if (has(13)) for (let left = this.#count(); left > 0; left -= 1) this.#message();
-    if (has(14)) this.#list(3, 0);
-    if (has(15)) this.#list(4, 0);
-    if (has(16)) this.#list(3, 0);
-    if (has(17))
+    if (has(11)) this.#plain(2); // fetches under way
+    if (has(12)) this.#entries();
+    if (has(13)) this.#list(3, 0);
+    if (has(14)) for (let left = this.#count(); left > 0; left -= 1) this.#message();
+    if (has(15)) this.#list(3, 0);
+    if (has(16)) this.#list(4, 0);
+    if (has(17)) this.#list(3, 0);
+    if (has(18))
       for (let left = this.#count(); left > 0; left -= 1) {
         this.id(this.#next());
         this.#plain(1);

@@ -57,7 +57,7 @@ t.test('what does not fit is named: the field, what was expected, what came', as
   for (const [items, text] of [
     [[ITEM], null],
     [[], null],
-    [[{ ...ITEM, state: 'lost' }], 'body.items[0].state: expected one of running, succeeded, failed, timedOut, cancelled, got "lost"'],
+    [[{ ...ITEM, state: 'lost' }], 'body.items[0].state: expected one of running, succeeded, failed, timedOut, cancelled, returned, got "lost"'],
     [[{ ...ITEM, epoch: 0 }], 'body.items[0].epoch: expected an integer from 1 to 9007199254740991, got 0'],
     [[{ ...ITEM, epoch: 2 ** 53 }], 'body.items[0].epoch: expected an integer from 1 to 9007199254740991, got 9007199254740992'],
     [[{ taskId: 'a', epoch: 1, state: 'succeeded' }], null],

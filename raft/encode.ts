@@ -3,7 +3,7 @@ import { unreachable } from './invariant.js';
 import { MESSAGE_TYPES, type Message } from './message.js';
 import type { Progress, ProgressState } from './progress.js';
 import { Numbers } from './numbers.js';
-import type { NumberSink, RoleName } from './raft-types.js';
+import type { NumberSink } from './raft-types.js';
 import type { Leader, Role, State } from './state.js';
 
 /**
@@ -198,7 +198,6 @@ function lease({ role, tick, leaderHeardAt, options }: State, out: Numbers): voi
   for (const round of role.roundsBefore) out.put(round);
 }
 
-const ROLES: readonly RoleName[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 const PROGRESS: readonly ProgressState[] = ['probe', 'replicate', 'snapshot'];
 // PERF: what stands there nearly always, found without a search.
 const COMMAND = ENTRY_KINDS.indexOf('command');
@@ -289,9 +288,10 @@ export function encodeMessageTo(message: Message, out: Numbers): void {
 }
 
 function encodeRole(role: Role, tick: number, out: Numbers): void {
-  out.put(ROLES.indexOf(role.name));
+  // Its number comes first: follower 0, pre-candidate 1, candidate 2, leader 3.
   switch (role.name) {
     case 'follower':
+      out.put(0);
       out.put(role.leader);
       out.put(role.reads.length);
       for (const read of role.reads) {
@@ -302,6 +302,7 @@ function encodeRole(role: Role, tick: number, out: Numbers): void {
       return;
     case 'preCandidate':
     case 'candidate':
+      out.put(role.name === 'candidate' ? 2 : 1);
       // Sets: the order in which the answers came does not matter.
       servers(
         [...role.yes].sort((a, b) => a - b),
@@ -321,8 +322,9 @@ function encodeRole(role: Role, tick: number, out: Numbers): void {
 }
 
 function leader(role: Leader, tick: number, out: Numbers): void {
-  const v = out.room(8);
+  const v = out.room(9);
   let at = out.length;
+  v[at++] = 3;
   v[at++] = role.first;
   v[at++] = role.uncommittedBytes;
   v[at++] = role.round;

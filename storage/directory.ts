@@ -11,6 +11,7 @@ import { StorageError } from './storage.js';
  *
  *   db/        LevelDB
  *   position   the two-slot file: a header with the identity, then two slots, each in its own block of 4 KiB
+ *   peers      under which incarnations the other managers were met (peer-book.ts); the directory is whole without it
  *   creating   there while first boot is not finished: whatever else is there was never acknowledged
  *   damaged    there once the database was found damaged, until another one is in its place; holds the reason (LevelDB forgets it at the next open)
  *   db.damaged what was found damaged, put away until the other managers have given everything back
@@ -23,8 +24,9 @@ const DAMAGED = 'damaged';
 const PUT_AWAY = 'db.damaged';
 const LOCK = 'db.lock';
 const OURS: readonly string[] = [POSITION, DATABASE, CREATING, DAMAGED, PUT_AWAY, LOCK];
-/** What a freshly made file system holds by itself. */
-const IGNORED: readonly string[] = ['lost+found'];
+export const PEERS = 'peers';
+/** What a freshly made file system holds by itself, and what says nothing of whether first boot was completed. */
+const IGNORED: readonly string[] = ['lost+found', PEERS, `${PEERS}.next`];
 
 const BLOCK_BYTES = 4096;
 const MAGIC = Buffer.from('QUORATE1');

@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import type { ServerId } from '../../raft/ids.js';
 import { Connection } from './connection.js';
 import type { FrameType } from './frames.js';
-import { decodeRefusal, decodeWelcome, encodeJson, type Hello, membersDiffer, type Purpose, type Welcome } from './handshake.js';
+import { decodeRefusal, decodeWelcome, encodeJson, type Hello, membersDiffer, type Purpose, type RefusalCode, type Welcome } from './handshake.js';
 import type { PeerContext } from './peer-context.js';
 
 export interface DialEvents {
@@ -39,9 +39,9 @@ export function dial(context: PeerContext, to: ServerId, purpose: Purpose, event
     if (welcome.serverId !== to) return ['wrongServer', `server ${welcome.serverId} answers there: check --member`];
     const differ = membersDiffer(context.self, context.memberList, to, welcome);
     if (differ !== null) return ['membersDiffer', differ];
-    if (!meet(context, to, welcome.incarnation)) return ['incarnationChanged', 'another incarnation of it is still connected: two processes with one id?'];
-    release = context.incarnations.hold(to, welcome.incarnation);
-    return null;
+    const refusal = meet(context, to, welcome.incarnation);
+    if (refusal === null) release = context.incarnations.hold(to);
+    return refusal;
   };
 
   const welcomed = (payload: Uint8Array): void => {
@@ -83,11 +83,18 @@ export function dial(context: PeerContext, to: ServerId, purpose: Purpose, event
   return connection;
 }
 
-/** False when this incarnation may not come in now. Says loudly when a peer came back with another one. */
-export function meet(context: PeerContext, server: ServerId, incarnation: string): boolean {
-  const verdict = context.incarnations.check(server, incarnation);
+/** Null, or why this incarnation may not come in now, as a code and a text. Says loudly when a peer came back with another one. */
+export function meet({ incarnations, log }: PeerContext, server: ServerId, incarnation: string): readonly [RefusalCode, string] | null {
+  const verdict = incarnations.check(server, incarnation);
+  if (verdict === 'alive') return ['incarnationChanged', `another incarnation of server ${server} is still connected: two processes with one id?`];
+  if (verdict === 'replaced') {
+    const text =
+      `server ${server} has come with an older data directory than it had before (incarnation ${incarnation}): what it has promised since is not in it. ` +
+      'Start it on the newer one, or on an empty one';
+    return ['incarnationReplaced', text];
+  }
   if (verdict === 'changed') {
-    context.log.log(
+    log.log(
       `incarnation:${server}`,
       'error',
       `server ${server} came back with another data directory (incarnation ${incarnation}): what it had voted and ` +
@@ -95,5 +102,10 @@ export function meet(context: PeerContext, server: ServerId, incarnation: string
       { peer: server, incarnation },
     );
   }
-  return verdict !== 'alive';
+  try {
+    incarnations.meet(server, incarnation);
+  } catch (error) {
+    log.log('peer-book', 'error', `the incarnation of server ${server} could not be written down: ${(error as Error).message}`, { peer: server });
+  }
+  return null;
 }

@@ -38,6 +38,7 @@ export type RefusalCode =
   | 'wrongServer'
   | 'membersDiffer'
   | 'incarnationChanged'
+  | 'incarnationReplaced'
   | 'shuttingDown';
 
 /** The acceptor's answer when it does not. `text` says what to do about it. */
@@ -119,29 +120,52 @@ export function decodeRefusal(payload: Uint8Array): Refusal {
   return { code: asText(raw?.code) || 'unknown', text: asText(raw?.text) };
 }
 
+/** What outlives the process: storage/peer-book.ts. */
+export interface IncarnationBook {
+  /** For each peer, oldest first. */
+  readonly met: ReadonlyMap<ServerId, readonly string[]>;
+  /** Durable when it returns. */
+  save(met: ReadonlyMap<ServerId, readonly string[]>): void;
+}
+
+/** Of each peer so many are remembered: each stands for a directory that was lost. */
+const INCARNATIONS_KEPT = 16;
+
 /**
- * Which incarnation of each peer this process has seen. A peer that comes back with another one has lost its directory: without membership change it
- * may vote twice in one term, which no in-memory check can rule out. So: refused while a connection of the old incarnation still lives (two processes
- * with one id), taken with a loud warning once that one is gone.
+ * Under which incarnations each peer was met (trap A7). A peer that comes back with another one has lost its directory: without membership change it may
+ * vote twice in one term, which no memory of ours can rule out. So: refused while a connection of the one before still lives (two processes with one id),
+ * taken with a loud warning once that one is gone. From then on the one before is refused for good: an old disk put back knows nothing of what its
+ * successor has promised.
  */
 export class Incarnations {
-  readonly #seen = new Map<ServerId, { incarnation: string; live: number }>();
+  readonly #met = new Map<ServerId, { readonly history: readonly string[]; live: number }>();
+  readonly #book: IncarnationBook | null;
 
-  /** same: go on. changed: go on, but say it loudly. alive: refuse, the old one still has a connection. */
-  check(server: ServerId, incarnation: string): 'same' | 'changed' | 'alive' {
-    const known = this.#seen.get(server);
-    if (known === undefined || known.incarnation === incarnation) return 'same';
+  constructor(book: IncarnationBook | null = null) {
+    this.#book = book;
+    for (const [server, history] of book?.met ?? []) this.#met.set(server, { history, live: 0 });
+  }
+
+  /** same: go on. changed: go on, but say it loudly. alive: refuse, the one before still has a connection. replaced: refuse, there was a later one. */
+  check(server: ServerId, incarnation: string): 'same' | 'changed' | 'alive' | 'replaced' {
+    const known = this.#met.get(server);
+    if (known === undefined || known.history.at(-1) === incarnation) return 'same';
+    if (known.history.includes(incarnation)) return 'replaced';
     return known.live > 0 ? 'alive' : 'changed';
   }
 
-  /** Notes a live connection to (server, incarnation); the returned function notes its end. Call after `check` let it pass. */
-  hold(server: ServerId, incarnation: string): () => void {
-    let known = this.#seen.get(server);
-    if (known === undefined || known.incarnation !== incarnation) {
-      known = { incarnation, live: 0 };
-      this.#seen.set(server, known);
-    }
-    const entry = known;
+  /** Notes that (server, incarnation) was met, after `check` let it pass. Throws what the book throws; it counts all the same until the process ends. */
+  meet(server: ServerId, incarnation: string): void {
+    const known = this.#met.get(server)?.history ?? [];
+    if (known.at(-1) === incarnation) return;
+    this.#met.set(server, { history: [...known, incarnation].slice(-INCARNATIONS_KEPT), live: 0 });
+    this.#book?.save(new Map([...this.#met].map(([id, { history }]) => [id, history])));
+  }
+
+  /** Notes a live connection of the one that was met last; the returned function notes its end. */
+  hold(server: ServerId): () => void {
+    const entry = this.#met.get(server);
+    if (entry === undefined) return () => {};
     entry.live += 1;
     let held = true;
     return () => {

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { v4 } from 'uuid';
 import { DEFAULT_OPTIONS } from '../../raft/raft-types.js';
 import { openLevelStorage } from '../../storage/level-storage.js';
+import { PeerBook } from '../../storage/peer-book.js';
 import type { Storage } from '../../storage/storage.js';
 import { createHttpCall } from '../client/http-call.js';
 import { type Clock, systemClock } from '../clock.js';
@@ -82,6 +83,8 @@ export async function startManager(
       if (!running) await storage.close();
     });
 
+    const book = new PeerBook(config.directory);
+    if (book.damage !== null) logger.log('error', book.damage);
     const addresses = new Map(config.members.map((member) => [member.serverId, parseEndpoint(member.peer)]));
     const transport = createTcpTransport({
       clusterId: config.clusterId,
@@ -91,6 +94,7 @@ export async function startManager(
       witnesses: config.witnesses ?? [],
       addressOf: (id) => addresses.get(id) ?? null,
       listen: listen.peer,
+      book,
       logger,
       clock,
       random,

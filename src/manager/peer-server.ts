@@ -69,7 +69,7 @@ export class PeerServer {
           hello = this.#greet(connection, type, payload);
           if (hello === null) return;
           deadline.cancel();
-          release = context.incarnations.hold(hello.from, hello.incarnation);
+          release = context.incarnations.hold(hello.from);
           if (hello.purpose === 'snapshot') receiver = new SnapshotReceiver(context, hello.from, connection);
           this.#heard(hello.from);
         } else if (receiver !== null) receiver.frame(type, payload);
@@ -113,9 +113,8 @@ export class PeerServer {
     if (!peers.includes(hello.from)) return this.#refuse(connection, 'unknownPeer', `server ${hello.from} is no member here: check --id and --member`);
     const differ = membersDiffer(self, memberList, hello.from, hello);
     if (differ !== null) return this.#refuse(connection, 'membersDiffer', differ);
-    if (!meet(this.#context, hello.from, hello.incarnation)) {
-      return this.#refuse(connection, 'incarnationChanged', `another incarnation of server ${hello.from} is still connected: two processes with one id?`);
-    }
+    const refusal = meet(this.#context, hello.from, hello.incarnation);
+    if (refusal !== null) return this.#refuse(connection, ...refusal);
     this.#strangers.delete(connection);
     const map = hello.purpose === 'messages' ? this.#messages : this.#snapshots;
     map.get(hello.from)?.close('replaced');

@@ -4,7 +4,7 @@ import type { SnapshotReader } from '../../storage/storage.js';
 import { type Clock, systemClock, type Timer } from '../clock.js';
 import type { Logger } from '../logger.js';
 import { type Random, systemRandom } from '../random.js';
-import { Incarnations } from './handshake.js';
+import { type IncarnationBook, Incarnations } from './handshake.js';
 import { LimitedLog } from './log-limit.js';
 import { DEFAULT_PEER_LIMITS, type Endpoint, newPeerStats, type PeerContext, type PeerLimits, type PeerStats } from './peer-context.js';
 import { PeerLink } from './peer-link.js';
@@ -23,6 +23,8 @@ export interface TcpTransportOptions {
   /** Asked at every dial, so a peer may move. Null: not known yet. */
   readonly addressOf: (server: ServerId) => Endpoint | null;
   readonly listen: Endpoint;
+  /** Under which incarnations the peers were met before. Without it nothing outlives the process. */
+  readonly book?: IncarnationBook;
   readonly logger: Logger;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -84,7 +86,7 @@ export function createTcpTransport(options: TcpTransportOptions): TcpTransport {
         log: new LimitedLog(options.logger, clock),
         limits,
         stats,
-        incarnations: new Incarnations(),
+        incarnations: new Incarnations(options.book),
         events,
         connections: new Set(),
       };

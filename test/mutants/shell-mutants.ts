@@ -222,6 +222,15 @@ const manager: readonly Mutant[] = [
     unit('with leases: time is told before a turn'),
   ),
   mutant(
+    'old-disk-let-in',
+    'A7: a peer that comes with the directory it had before its last is taken for one with a new one',
+    'src/manager/handshake.ts',
+    "if (known.history.includes(incarnation)) return 'replaced';",
+    "if (known.history[0] === '') return 'replaced';",
+    unit('a peer that comes with the directory it had before its last'),
+    unit('a directory that was replaced and is put back'),
+  ),
+  mutant(
     'members-not-compared',
     'a manager that counts other members or witnesses is let in',
     'src/manager/handshake.ts',

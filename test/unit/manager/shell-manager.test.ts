@@ -1,5 +1,5 @@
 /** Whole managers on real sockets and real directories, in one process. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -149,6 +149,32 @@ t.test('a manager with another --witness than the others is refused by them, and
   await rm(trio.directoryOf(2), { recursive: true });
   await trio.start(2);
   await until(() => trio.at(2).replica.state.tasks.size === 1, 'begun again with the same flags it is one of them');
+  await trio.close();
+});
+
+t.test('a directory that was replaced and is put back is refused by the others, who have been started anew (trap A7)', async (t) => {
+  const trio = await Trio.make(3);
+  const { follower } = trio;
+  const old = `${trio.directoryOf(follower)}.old`;
+  await trio.stop(follower);
+  await rename(trio.directoryOf(follower), old);
+  await trio.start(follower);
+  await trio.submit(trio.leader as number, tasks('a', 3));
+  await until(() => trio.at(follower).replica.state.tasks.size === 3, 'on an empty directory it has caught up');
+  for (const id of [1, 2, 3]) await trio.stop(id);
+  await rm(trio.directoryOf(follower), { recursive: true });
+  await rename(old, trio.directoryOf(follower));
+  const logger = memoryLogger();
+  for (const id of [1, 2, 3]) await trio.start(id, {}, id === follower ? logger : silentLogger);
+  await until(() => logger.lines.some(({ fields }) => fields['code'] === 'incarnationReplaced'), 'its log says so');
+  await until(() => trio.leader !== null, 'the others lead');
+  t.not(trio.leader, follower);
+  await trio.submit(trio.leader as number, tasks('b', 3));
+  t.equal(trio.at(follower).replica.state.tasks.size, 0);
+  await trio.stop(follower);
+  await rm(trio.directoryOf(follower), { recursive: true });
+  await trio.start(follower);
+  await until(() => trio.at(follower).replica.state.tasks.size === 6, 'an empty one is taken');
   await trio.close();
 });
 

@@ -1,4 +1,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import t from 'tap';
@@ -10,6 +13,7 @@ import { FrameReader, type FrameType, frameHeader, PREAMBLE } from '../../../src
 import { createTcpTransport, type TcpTransport, type TcpTransportOptions } from '../../../src/manager/peers.js';
 import { type Endpoint, parseEndpoint } from '../../../src/manager/peer-context.js';
 import type { TransportEvents } from '../../../src/manager/transport.js';
+import { PeerBook } from '../../../storage/peer-book.js';
 import { memoryLogger, until } from './shell-kit.js';
 import { type TransportWorld, transportContract } from './transport-contract.js';
 
@@ -369,6 +373,44 @@ t.test('a peer that came back with another directory (trap A7)', async (t) => {
     'but it is said loudly',
   );
   await transport.close();
+});
+
+t.test('a peer that comes with the directory it had before its last is refused for good, by a new process too (trap A7)', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'quorate-peers-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const answers = async (...incarnations: string[]): Promise<unknown[]> => {
+    const { transport } = await server({ book: new PeerBook(directory) });
+    const list: unknown[] = [];
+    for (const incarnation of incarnations) {
+      let said = 'incarnationChanged';
+      // Until the end of the one before has come through.
+      await until(async () => {
+        const raw = new Raw(transport.address, Buffer.concat([PREAMBLE, frame('hello', json({ ...HELLO, incarnation }))]));
+        await until(() => raw.frames.length > 0, 'an answer');
+        const { type, code } = raw.answer() as { type: string; code?: string };
+        raw.socket.destroy();
+        said = code ?? type;
+        return said !== 'incarnationChanged';
+      }, 'the one before to be gone');
+      list.push(said);
+    }
+    await transport.close();
+    return list;
+  };
+  t.same(await answers('first', 'first', 'second', 'first', 'second'), ['welcome', 'welcome', 'welcome', 'incarnationReplaced', 'welcome']);
+  t.same(await answers('first', 'second', 'third', 'second', 'first'), [
+    'incarnationReplaced',
+    'welcome',
+    'welcome',
+    'incarnationReplaced',
+    'incarnationReplaced',
+  ]);
+  t.same([...new PeerBook(directory).met], [[B, ['first', 'second', 'third']]]);
+
+  await writeFile(join(directory, 'peers'), 'dust');
+  t.match(new PeerBook(directory).damage, /peers cannot be read/);
+  t.same(await answers('second', 'third', 'second'), ['welcome', 'welcome', 'incarnationReplaced'], 'it begins anew');
+  t.equal(new PeerBook(directory).damage, null);
 });
 
 t.test('a dialler that finds the wrong one says so, and goes on trying', async (t) => {

@@ -13,11 +13,19 @@ export interface Timer {
   cancel(): void;
 }
 
+/** Node's timers fire at once beyond this (25 days). */
+const TIMER_MS_MAX = 0x7fff_ffff;
+
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   after: (ms, call) => {
-    const handle = setTimeout(call, ms);
+    let handle: ReturnType<typeof setTimeout>;
+    const wait = (left: number): void => {
+      handle = left <= TIMER_MS_MAX ? setTimeout(call, left) : setTimeout(() => wait(left - TIMER_MS_MAX), TIMER_MS_MAX);
+    };
+    // A deadline that has passed is due now; Node 22 and later warn of a negative time.
+    wait(Math.max(0, ms));
     return { cancel: () => clearTimeout(handle) };
   },
   soon: (call) => {

@@ -59,7 +59,7 @@ model: build ## explore the production Raft core breadth-first, every order of m
 mutants: build ## put known bugs back one at a time; each must be killed by a checker it names
 	node dist/test/mutants/main.js --write
 
-chaos: build ## kill and freeze real managers under clients for SECONDS_OF_CHAOS=60 seconds, and judge what the clients were told
+chaos: build ## kill, cut off and freeze real managers under clients for SECONDS_OF_CHAOS=60 seconds, and judge what the clients were told
 	node dist/test/chaos/history.js --seconds $(SECONDS_OF_CHAOS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) $(if $(HISTORY),--history $(HISTORY))
 
 kill-storage: build ## kill a writing process CYCLES=300 times and reopen its storage each time

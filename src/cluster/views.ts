@@ -17,6 +17,26 @@ export function findTask(state: ClusterState, id: TaskId, lookup: FinishedLookup
 
 const runView = (run: StoredRun): Run => (run.type === 'exec' ? run : { type: 'handler', name: run.name, input: JSON.parse(run.inputText) as Json });
 
+/** A handler's run whose input is parsed when somebody asks for it: who only passes it on takes the text. */
+export class LazyHandlerRun {
+  readonly type = 'handler';
+  readonly name: string;
+  readonly inputText: string;
+
+  constructor(name: string, inputText: string) {
+    this.name = name;
+    this.inputText = inputText;
+  }
+
+  get input(): Json {
+    return JSON.parse(this.inputText) as Json;
+  }
+
+  toJSON(): Run {
+    return { type: 'handler', name: this.name, input: this.input };
+  }
+}
+
 export interface TaskView {
   id: string;
   state: TaskState;
@@ -103,5 +123,6 @@ export interface AssignmentView {
 /** What a worker needs to run the current attempt. The task is assigned or running. */
 export function assignmentOf(task: Task): AssignmentView {
   const { spec } = task;
-  return { taskId: spec.id, epoch: task.epoch, attempt: task.attempt, run: runView(spec.run), timeoutMs: spec.timeoutMs, graceMs: spec.graceMs };
+  const run = spec.run.type === 'exec' ? spec.run : new LazyHandlerRun(spec.run.name, spec.run.inputText);
+  return { taskId: spec.id, epoch: task.epoch, attempt: task.attempt, run, timeoutMs: spec.timeoutMs, graceMs: spec.graceMs };
 }

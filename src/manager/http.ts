@@ -6,6 +6,7 @@ import { problem, QuorateError } from '../protocol/errors.js';
 import { type CallInput, type Route, type RouteName, routes } from '../protocol/http.js';
 import { type AssignmentLine, type SubmitResult, type TaskRequest, TaskRequestSchema } from '../protocol/schemas.js';
 import type { CallContext, Handlers } from './api.js';
+import { lineText } from './assignment-line.js';
 import type { Limits, Member } from './config.js';
 import { drained, RequestContext } from './http-context.js';
 import { problemOf, sendProblem } from './http-errors.js';
@@ -245,7 +246,7 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
       watches.add(stop);
       for await (const line of stream) {
         if (ended) break;
-        if (!raw.write(`${JSON.stringify(line)}\n`) && !(await drained(raw))) break;
+        if (!raw.write(`${lineText(line)}\n`) && !(await drained(raw))) break;
       }
       if (!raw.writableEnded) raw.end();
     } catch (error) {

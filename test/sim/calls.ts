@@ -3,6 +3,7 @@ import type { Handlers } from '../../src/manager/api.js';
 import type { CallPort, CallResult } from '../../src/protocol/call.js';
 import { type Problem, QuorateError, problem } from '../../src/protocol/errors.js';
 import type { CallInput, RouteName } from '../../src/protocol/http.js';
+import { lineText } from '../../src/manager/assignment-line.js';
 import type { AssignmentLine } from '../../src/protocol/schemas.js';
 import { SimFailure } from './failure.js';
 import type { Network } from './network.js';
@@ -123,7 +124,7 @@ export class SimCallPort implements CallPort {
           try {
             for await (const line of source) {
               if (connection.over && connection.serverSignal.aborted) break;
-              connection.push(JSON.stringify(line), (text) => lines.add(JSON.parse(text) as AssignmentLine));
+              connection.push(lineText(line), (text) => lines.add(JSON.parse(text) as AssignmentLine));
             }
           } catch (error) {
             if (!connection.serverSignal.aborted) this.#hooks.unexpected(server.endpoint, 'watchAssignments', error);

@@ -18,7 +18,14 @@ t.test('a task is submitted, assigned, run and done, and each step is seen', asy
   t.same(c.place(), { a: 'n' });
   t.same(c.events, [{ type: 'assigned', nodeId: 'n', taskId: 'a', epoch: 1 }]);
   t.same(c.node('n').used, { cpuMillis: 0, memoryMiB: 0, slots: 1 });
-  t.same(assignmentOf(c.task('a')), { taskId: 'a', epoch: 1, attempt: 1, run: { type: 'handler', name: 'work', input: null }, timeoutMs: 0, graceMs: 5000 });
+  t.same(JSON.parse(JSON.stringify(assignmentOf(c.task('a')))), {
+    taskId: 'a',
+    epoch: 1,
+    attempt: 1,
+    run: { type: 'handler', name: 'work', input: null },
+    timeoutMs: 0,
+    graceMs: 5000,
+  });
   c.wait(5);
   t.equal(c.report('a', 'running'), 'accepted');
   t.same(c.events, [{ type: 'started', taskId: 'a', epoch: 1, timeoutMs: 0, graceMs: 5000 }]);

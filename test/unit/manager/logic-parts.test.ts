@@ -1,5 +1,8 @@
 /** The parts that compute: liveness, queues of proposals and reads, timeouts, ids, measures. Values in, values out. */
 import t from 'tap';
+import { LazyHandlerRun } from '../../../src/cluster/views.js';
+import { lineText } from '../../../src/manager/assignment-line.js';
+import type { Assignment, AssignmentLine, StopOrder } from '../../../src/protocol/schemas.js';
 import { encodeConfiguration } from '../../../raft/codec.js';
 import type { EntryKind } from '../../../raft/entry.js';
 import { logIndex, serverId, term } from '../../../raft/ids.js';
@@ -524,4 +527,24 @@ t.test('the persisted state and the base of the log carry the configuration at t
   writer.replaced({ index: logIndex(20), term: term(1), configuration: begin });
   apply(21, 21, 'command', new Uint8Array(9));
   t.match(write(21), { index: 21, configuration: begin }, 'a snapshot brings its own');
+});
+
+t.test('a line of assignments is the same JSON that it would be written whole', async (t) => {
+  const run = (input: unknown) => new LazyHandlerRun('work "x"', JSON.stringify(input));
+  const assignment = (taskId: string, what: Assignment['run']): Assignment => ({ taskId, epoch: 7, attempt: 2, run: what, timeoutMs: 0, graceMs: 5000 });
+  const exec = { type: 'exec', argv: ['true', '"\n'], env: { A: '1' }, cwd: null } as const;
+  const some = [assignment('a', run({ text: 'line\nfeed \u2028 "quoted"', list: [1, null, true] })), assignment('b', exec), assignment('c', run(null))];
+  const stop: StopOrder[] = [{ taskId: 'x', epoch: 3, reason: 'cancelled' }];
+  for (const line of [
+    { type: 'set', term: 3, revision: 9, assignments: some, stop },
+    { type: 'set', term: 3, revision: 9, assignments: [], stop: [] },
+    { type: 'change', term: 3, revision: 10, start: some.slice(0, 1), stop: [] },
+    { type: 'change', term: 3, revision: 10, start: some, stop },
+    { type: 'beat', term: 3, revision: 11 },
+    { type: 'end', reason: 'leadershipMoved', leader: null },
+  ] satisfies AssignmentLine[]) {
+    const text = lineText(line);
+    t.equal(text, JSON.stringify(line));
+    t.notOk(text.includes('\n'), 'one line');
+  }
 });

@@ -8,7 +8,7 @@ import type { StateWrite } from './lane.js';
 import { LogSize } from './log-size.js';
 
 /** More dirty records than this are written without waiting for flushMs. */
-const DIRTY_MAX = 8000;
+const DIRTY_MAX = 20_000;
 
 interface Waiter {
   readonly index: LogIndex;

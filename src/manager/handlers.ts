@@ -296,9 +296,10 @@ function reportPieces(items: readonly Reported[], valueBytesMax: number): { item
     const ofEpoch = epoch(item.epoch);
     if (item.state === 'running') kept = { taskId: id, epoch: ofEpoch, state: item.state, progress: item.progress };
     else {
-      const result = item.result === undefined ? NO_RESULT : wholeResult(item.result, valueBytesMax);
+      const valueBytes = measureJson(item.result?.value ?? null, DEPTH_MAX);
+      const result = item.result === undefined ? NO_RESULT : wholeResult(item.result, valueBytes, valueBytesMax);
       kept = { taskId: id, epoch: ofEpoch, state: item.state, result };
-      bytes += result.output.length + (result.error?.length ?? 0) + (result.value === null ? 4 : measureJson(result.value, DEPTH_MAX));
+      bytes += result.output.length + (result.error?.length ?? 0) + (result.value === null ? 0 : valueBytes);
     }
     if (piece.items.length > 0 && piece.bytes + bytes > PIECE_BYTES_MAX) {
       piece = { items: [], bytes: 0 };
@@ -310,9 +311,8 @@ function reportPieces(items: readonly Reported[], valueBytesMax: number): { item
   return pieces;
 }
 
-function wholeResult(said: NonNullable<Exclude<Reported, { state: 'running' }>['result']>, valueBytesMax: number): AttemptResult {
+function wholeResult(said: NonNullable<Exclude<Reported, { state: 'running' }>['result']>, valueBytes: number, valueBytesMax: number): AttemptResult {
   const { exitCode = null, signal = null, output = '', outputTruncated = false, value = null, error = null } = said;
-  const valueBytes = measureJson(value, DEPTH_MAX);
   if (valueBytes >= 0 && valueBytes <= valueBytesMax) return { exitCode, signal, output, outputTruncated, value: value as Json, error };
   const why = valueBytes < 0 ? `nests deeper than ${DEPTH_MAX} levels or holds a number too large for JSON` : `is larger than ${valueBytesMax} bytes`;
   return { exitCode, signal, output, outputTruncated, value: null, error: error ?? `the value of this result was dropped: it ${why}` };

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Configuration, encodeConfiguration, type Entry, Raft } from '../../../raft/index.js';
+import { type Configuration, encodeConfiguration, type Entry, MESSAGE_TYPES, Raft } from '../../../raft/index.js';
 import { entryCost, Log } from '../../../raft/log.js';
 import { advanceMatch, becomeProbe, becomeReplicate, newProgress, windowAdd } from '../../../raft/progress.js';
 import { reachedByMajority } from '../../../raft/quorum.js';
@@ -601,21 +601,6 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
     const random = new Prng(seed);
     const pick = (): number => (random.chance(80) ? random.below(6) : (big[random.below(big.length)] as number));
     const solo = seed % 3 === 0 ? Solo.leading({ eager: true }) : new Solo({ log: [1, 1, 2], commit: seed % 4, eager: true, witness: seed % 4 === 1 });
-    const types = [
-      'preVoteRequest',
-      'preVoteResponse',
-      'voteRequest',
-      'voteResponse',
-      'appendRequest',
-      'appendResponse',
-      'heartbeat',
-      'heartbeatResponse',
-      'installSnapshot',
-      'timeoutNow',
-      'readIndexRequest',
-      'readIndexResponse',
-      'tailLost',
-    ] as const;
     for (let at = 0; at < 200; at += 1) {
       const prevIndex = pick();
       const list = (): ReturnType<typeof sid>[] => Array.from({ length: random.below(4) }, () => sid(random.below(5)));
@@ -633,7 +618,7 @@ t.test('step is total: whatever peers send, there is a code and no throw', (t) =
       };
       const entries = Array.from({ length: random.below(3) }, (_, place) => kinds(entry(random.chance(90) ? prevIndex + 1 + place : pick(), pick())));
       const outcome = solo.hear(random.below(5), {
-        type: types[random.below(types.length)] as (typeof types)[number],
+        type: MESSAGE_TYPES[random.below(MESSAGE_TYPES.length)] as (typeof MESSAGE_TYPES)[number],
         term: pick(),
         lastIndex: pick(),
         lastTerm: pick(),

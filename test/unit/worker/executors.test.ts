@@ -110,11 +110,16 @@ t.test('exec: a guard that was killed is replaced, and the new one knows who run
   t.teardown(() => second.kill('SIGKILL'));
   await condition('the second runs', () => existsSync(join(directory, 'up')));
   guard.add(second.pid as number);
+  const third = spawn('sleep', ['600'], { detached: true, stdio: 'ignore' });
+  t.teardown(() => third.kill('SIGKILL'));
+  guard.add(third.pid as number);
+  guard.remove(third.pid as number);
   await condition('another guard', () => shells().length === 1 && shells()[0] !== before);
   guard.close();
   await condition('both were ended', () => !lives(first.pid as number) && !lives(second.pid as number));
   t.ok(existsSync(join(directory, 'asked')));
   await condition('and the guard', () => shells().length === 0);
+  t.ok(lives(third.pid as number), 'a group that was taken off the list is left alone');
 });
 
 t.test('exec: exit code, output of both pipes, environment', async (t) => {

@@ -75,6 +75,32 @@ t.test('what a report leaves out of a result is null, empty or false', async (t)
   }
 });
 
+t.test('a value that no log could hold is dropped from its result, which says so; the task has ended all the same', async (t) => {
+  const house = await House.open({ limits: { taskBytesMax: 1000 } });
+  const { leader } = house;
+  const { session } = await house.ask(house.register(leader, 'n1'));
+  let deep: unknown = 1;
+  for (let level = 0; level < 65; level += 1) deep = [deep];
+  const said: [string, object, object][] = [
+    ['fits', { value: 'x'.repeat(900) }, { value: 'x'.repeat(900), error: null }],
+    [
+      'large',
+      { value: 'x'.repeat(1001), output: 'kept' },
+      { value: null, output: 'kept', error: /value of this result was dropped: it is larger than 1000 bytes/ },
+    ],
+    ['deep', { value: deep }, { value: null, error: /dropped: it nests deeper than 64 levels/ }],
+    ['number', { value: [Number.POSITIVE_INFINITY] }, { value: null, error: /dropped: it .*a number too large for JSON/ }],
+    ['own', { value: deep, error: 'its own' }, { value: null, error: 'its own' }],
+  ];
+  for (const [id] of said) await house.ask(house.submit(leader, { id }));
+  const epochOf = (id: string) => leader.replica.state.tasks.get(id as never)?.epoch;
+  await house.until(() => said.every(([id]) => leader.replica.state.tasks.get(id as never)?.state === 'assigned'), 'assigned');
+  const items = said.map(([taskId, result]) => ({ taskId, epoch: epochOf(taskId), state: 'succeeded', result }));
+  await house.ask(house.report(leader, 'n1', session, items));
+  for (const [id, , result] of said) t.match(await house.ask(house.call(leader, 'getTask', { params: { id } })), { state: 'succeeded', result }, id);
+  house.checkAll();
+});
+
 t.test('three managers: any of them takes a write and answers a read; a dead leader loses nothing that was acknowledged', async (t) => {
   const house = await House.open({ managers: 3 });
   const first = house.leader;

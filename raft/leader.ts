@@ -57,6 +57,8 @@ export function leaderTick(state: State, leader: Leader): Outcome {
   if (tick - leader.beatAt >= options.heartbeatTicks) {
     leader.beatAt = tick;
     startRound(state, leader);
+  } else if (options.commitWithTick) {
+    for (const peer of leader.peers) if (owesCommit(state, peer)) beat(state, leader, peer);
   }
   countRounds(state, leader);
   moveChange(state, leader);
@@ -166,7 +168,7 @@ export function replicateAll(state: State, leader: Leader): void {
       sendAppend(state, peer, before, beforeTerm, shared);
       track(state, peer, shared);
     }
-    if (peer.state === 'replicate' && peer.window.count === 0 && peer.commitSent < lesser(state.commit, peer.match)) beat(state, leader, peer);
+    if (!options.commitWithTick && owesCommit(state, peer)) beat(state, leader, peer);
   }
 }
 
@@ -219,6 +221,10 @@ export function onUnreachable(state: State, server: ServerId): Outcome {
   becomeProbe(peer, plus(peer.match, 1));
   return OK;
 }
+
+/** It knows of less than is committed of what it holds, and no append is under way whose successors could tell it. */
+const owesCommit = (state: State, peer: Progress): boolean =>
+  peer.state === 'replicate' && peer.window.count === 0 && peer.commitSent < lesser(state.commit, peer.match);
 
 function canSend(state: State, peer: Progress): boolean {
   if (peer.fetchId !== 0 || peer.state === 'snapshot') return false;

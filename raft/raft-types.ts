@@ -11,6 +11,11 @@ export interface RaftOptions {
    * most electionTicks - 2; what is left up to that is the margin for clocks that run at different rates. The same on every server, see README.md.
    */
   readonly leaseTicks: number;
+  /**
+   * A commit that rides on no append is told by a heartbeat of its own: false: at once; true: with the next tick, or the round of a read before that.
+   * To the core a message that leaves later is one that was late, so nothing but the followers' delay hangs on it.
+   */
+  readonly commitWithTick: boolean;
   /** Per peer: appends on the wire at once, and their bytes. */
   readonly inflightCountMax: number;
   readonly inflightBytesMax: number;
@@ -29,6 +34,7 @@ export const DEFAULT_OPTIONS: RaftOptions = {
   electionTicks: 10,
   heartbeatTicks: 2,
   leaseTicks: 0,
+  commitWithTick: false,
   inflightCountMax: 64,
   inflightBytesMax: 8 << 20,
   appendBytesMax: 1 << 20,

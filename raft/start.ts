@@ -163,6 +163,10 @@ const firstWord = (seed: number, id: ServerId): number =>
 
 function optionsFault(options: RaftOptions): string | null {
   for (const [name, value] of Object.entries(options)) {
+    if (name === 'commitWithTick') {
+      if (typeof value !== 'boolean') return `option ${name} must be true or false, got ${String(value)}`;
+      continue;
+    }
     const least = name === 'leaseTicks' ? 0 : 1;
     if (!Number.isSafeInteger(value) || value < least) return `option ${name} must be a whole number of ${least} or more, got ${String(value)}`;
   }

@@ -415,45 +415,48 @@ t.test('A23 a heartbeat names no commit index beyond what its receiver is known 
   t.end();
 });
 
-t.test('the commit index rides on the next append; with commitWithTick who has heard nothing newer is told with the tick, once, and a read tells it before', (t) => {
-  const solo = Solo.leading({ eager: true, options: { ...OPTIONS, commitWithTick: true } });
-  solo.tick(OPTIONS.heartbeatTicks);
-  solo.sent.length = 0;
-  solo.step({ type: 'propose', commands: [text('a')] });
-  solo.sent.length = 0;
-  solo.accept(2, 2);
-  t.equal(solo.raft.commit, 2);
-  t.same(solo.sent, [], 'no message for the commit alone');
-  solo.step({ type: 'propose', commands: [text('b')] });
-  t.match(solo.take('appendRequest'), [{ to: 2, commit: 2 }, { to: 3 }]);
-  solo.accept(2, 3);
-  solo.tick();
-  t.match(solo.take('heartbeat'), [{ to: 2, commit: 3 }], 'the third has appends under way that tell it');
-  solo.accept(3, 3);
-  solo.step({ type: 'read', context: 1 });
-  const both = (commit: number) => [
-    { to: 2, commit },
-    { to: 3, commit },
-  ];
-  t.match(solo.take('heartbeat'), both(3), 'the round of a read tells it at once');
-  solo.tick(OPTIONS.heartbeatTicks - 1);
-  solo.take('heartbeat');
-  solo.step({ type: 'propose', commands: [text('c')] });
-  solo.accept(2, 4);
-  solo.accept(3, 4);
-  solo.sent.length = 0;
-  solo.tick();
-  t.match(solo.take('heartbeat'), both(4));
-  solo.tick(OPTIONS.heartbeatTicks);
-  t.equal(solo.take('heartbeat').length, 2, 'and not again: one round to two peers');
+t.test(
+  'the commit index rides on the next append; with commitWithTick who has heard nothing newer is told with the tick, once, and a read tells it before',
+  (t) => {
+    const solo = Solo.leading({ eager: true, options: { ...OPTIONS, commitWithTick: true } });
+    solo.tick(OPTIONS.heartbeatTicks);
+    solo.sent.length = 0;
+    solo.step({ type: 'propose', commands: [text('a')] });
+    solo.sent.length = 0;
+    solo.accept(2, 2);
+    t.equal(solo.raft.commit, 2);
+    t.same(solo.sent, [], 'no message for the commit alone');
+    solo.step({ type: 'propose', commands: [text('b')] });
+    t.match(solo.take('appendRequest'), [{ to: 2, commit: 2 }, { to: 3 }]);
+    solo.accept(2, 3);
+    solo.tick();
+    t.match(solo.take('heartbeat'), [{ to: 2, commit: 3 }], 'the third has appends under way that tell it');
+    solo.accept(3, 3);
+    solo.step({ type: 'read', context: 1 });
+    const both = (commit: number) => [
+      { to: 2, commit },
+      { to: 3, commit },
+    ];
+    t.match(solo.take('heartbeat'), both(3), 'the round of a read tells it at once');
+    solo.tick(OPTIONS.heartbeatTicks - 1);
+    solo.take('heartbeat');
+    solo.step({ type: 'propose', commands: [text('c')] });
+    solo.accept(2, 4);
+    solo.accept(3, 4);
+    solo.sent.length = 0;
+    solo.tick();
+    t.match(solo.take('heartbeat'), both(4));
+    solo.tick(OPTIONS.heartbeatTicks);
+    t.equal(solo.take('heartbeat').length, 2, 'and not again: one round to two peers');
 
-  const atOnce = Solo.leading({ eager: true });
-  atOnce.step({ type: 'propose', commands: [text('a')] });
-  atOnce.accept(2, 2);
-  t.match(atOnce.take('heartbeat'), [{ to: 2, commit: 2 }], 'without it at once');
-  t.throws(() => new Solo({ options: { ...OPTIONS, commitWithTick: 1 as unknown as boolean } }), /commitWithTick must be true or false/);
-  t.end();
-});
+    const atOnce = Solo.leading({ eager: true });
+    atOnce.step({ type: 'propose', commands: [text('a')] });
+    atOnce.accept(2, 2);
+    t.match(atOnce.take('heartbeat'), [{ to: 2, commit: 2 }], 'without it at once');
+    t.throws(() => new Solo({ options: { ...OPTIONS, commitWithTick: 1 as unknown as boolean } }), /commitWithTick must be true or false/);
+    t.end();
+  },
+);
 
 t.test('every proposal ends: applied, or told as lost; a snapshot that swallows it counts as lost', (t) => {
   const solo = Solo.leading();

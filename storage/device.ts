@@ -1,5 +1,5 @@
 /**
- * What the storage engine needs of a disk: an ordered store of bytes with atomic batches, and two small slots beside it.
+ * What the storage engine needs of a disk: an ordered store of bytes with atomic batches, and two small slots and a note beside it.
  * LevelDB with a file beside it is one (level-storage.ts), the simulator's disk another (test/sim/disk.ts). A device knows no log.
  */
 export interface Device {
@@ -7,7 +7,11 @@ export interface Device {
   readonly stamp: Uint8Array | null;
   /** The two slots as read at open; null where nothing was ever written. */
   readonly slots: readonly [Uint8Array | null, Uint8Array | null];
-  /** Not null: what was there could not be trusted and was put away; the device is empty but for stamp and slots. */
+  /** As read at open; null where none was ever written. */
+  readonly note: Uint8Array | null;
+  /** A number for this run of the machine: in another one a note may be older than what was written last. 0: not known. */
+  readonly boot: number;
+  /** Not null: what was there could not be trusted and was put away; the device is empty but for stamp, slots and note. */
   readonly damage: string | null;
   /** A damaged device is fit to be opened again: what was said about it may be forgotten. Durable when it resolves. */
   repaired(): Promise<void>;
@@ -18,6 +22,8 @@ export interface Device {
   batch(): DeviceBatch;
   /** Durable when it resolves. One at a time; may be torn by a crash, which never touches the other slot. */
   writeSlot(place: 0 | 1, bytes: Uint8Array): Promise<void>;
+  /** When it resolves, the note outlives this process. The machine may lose it and have an older one again. */
+  writeNote(bytes: Uint8Array): Promise<void>;
   /** Synchronous. The caller owns the bytes. `picture` null: as of now. */
   get(key: Uint8Array, picture: Picture | null): Uint8Array | undefined;
   /** Pages of records in key order. Without a picture: as of the call of this function. The caller owns the bytes. */

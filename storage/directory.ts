@@ -1,8 +1,5 @@
-import * as fs from 'node:fs';
 import * as fsp from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { crc32 } from 'node:zlib';
-import { SLOT_BYTES } from './head.js';
 import { damaged, NO_WORD, unrepairable } from './record.js';
 import { StorageError } from './storage.js';
 
@@ -10,14 +7,14 @@ import { StorageError } from './storage.js';
  * A data directory:
  *
  *   db/        LevelDB
- *   position   the two-slot file: a header with the identity, then two slots, each in its own block of 4 KiB
+ *   position   where this server stands (position-file.ts)
  *   peers      under which incarnations the other managers were met (peer-book.ts); the directory is whole without it
  *   creating   there while first boot is not finished: whatever else is there was never acknowledged
  *   damaged    there once the database was found damaged, until another one is in its place; holds the reason (LevelDB forgets it at the next open)
  *   db.damaged what was found damaged, put away until the other managers have given everything back
  *   db.lock    for a moment, while db/ is put away: see putAway
  */
-const POSITION = 'position';
+export const POSITION = 'position';
 const DATABASE = 'db';
 const CREATING = 'creating';
 const DAMAGED = 'damaged';
@@ -27,9 +24,6 @@ const OURS: readonly string[] = [POSITION, DATABASE, CREATING, DAMAGED, PUT_AWAY
 export const PEERS = 'peers';
 /** What a freshly made file system holds by itself, and what says nothing of whether first boot was completed. */
 const IGNORED: readonly string[] = ['lost+found', PEERS, `${PEERS}.next`];
-
-const BLOCK_BYTES = 4096;
-const MAGIC = Buffer.from('QUORATE1');
 
 export interface Directory {
   readonly path: string;
@@ -129,62 +123,6 @@ export async function finishCreation(directory: Directory): Promise<void> {
   await syncDirectory(directory.path);
 }
 
-/** The two-slot file, opened. One write at a time. */
-export class PositionFile {
-  readonly stamp: Uint8Array;
-  readonly slots: readonly [Uint8Array, Uint8Array];
-  readonly #fd: number;
-
-  private constructor(fd: number, content: Buffer, stamp: Uint8Array) {
-    this.#fd = fd;
-    this.stamp = stamp;
-    this.slots = [slotOf(content, 0), slotOf(content, 1)];
-  }
-
-  /** With empty slots; durable, its directory entry included, when it resolves. */
-  static async create(directory: Directory, stamp: Uint8Array): Promise<PositionFile> {
-    const content = Buffer.alloc(3 * BLOCK_BYTES);
-    MAGIC.copy(content);
-    content.writeUInt32BE(stamp.byteLength, 8);
-    content.set(stamp, 12);
-    content.writeUInt32BE(crc32(content.subarray(0, 12 + stamp.byteLength)), 12 + stamp.byteLength);
-    if (stamp.byteLength + 16 > BLOCK_BYTES) throw new RangeError(`the cluster id is too long: the identity takes ${stamp.byteLength} bytes`);
-    await writeFileDurably(join(directory.path, POSITION), content);
-    return PositionFile.open(directory);
-  }
-
-  static async open(directory: Directory): Promise<PositionFile> {
-    const path = join(directory.path, POSITION);
-    const content = await fsp.readFile(path);
-    const length = content.byteLength === 3 * BLOCK_BYTES && content.subarray(0, 8).equals(MAGIC) ? content.readUInt32BE(8) : BLOCK_BYTES;
-    if (length > BLOCK_BYTES - 16 || content.readUInt32BE(12 + length) !== crc32(content.subarray(0, 12 + length))) {
-      throw unrepairable(damaged(`The header of the position file ${path} does not match its checksum`), NO_WORD);
-    }
-    // O_DSYNC: one call writes and waits for the disk, instead of a write and an fdatasync, each with its own trip to a thread.
-    const fd = fs.openSync(path, fs.constants.O_RDWR | (fs.constants.O_DSYNC ?? fs.constants.O_SYNC));
-    return new PositionFile(fd, content, Buffer.from(content.subarray(12, 12 + length)));
-  }
-
-  write(place: 0 | 1, bytes: Uint8Array): Promise<void> {
-    return new Promise((done, failed) => {
-      fs.write(this.#fd, bytes, 0, bytes.byteLength, (place + 1) * BLOCK_BYTES, (error, written) => {
-        if (error !== null) failed(error);
-        else if (written !== bytes.byteLength) failed(new Error(`the position file took ${written} of ${bytes.byteLength} bytes`));
-        else done();
-      });
-    });
-  }
-
-  close(): void {
-    fs.closeSync(this.#fd);
-  }
-}
-
-function slotOf(content: Buffer, place: number): Uint8Array {
-  const at = (place + 1) * BLOCK_BYTES;
-  return Buffer.from(content.subarray(at, at + SLOT_BYTES));
-}
-
 async function makeDurably(path: string): Promise<void> {
   const first = await fsp.mkdir(path, { recursive: true });
   if (first === undefined) return;
@@ -192,7 +130,7 @@ async function makeDurably(path: string): Promise<void> {
   for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
 }
 
-async function writeFileDurably(path: string, content: string | Uint8Array): Promise<void> {
+export async function writeFileDurably(path: string, content: string | Uint8Array): Promise<void> {
   const file = await fsp.open(path, 'w');
   try {
     await file.writeFile(content);

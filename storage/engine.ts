@@ -1,9 +1,10 @@
 import type { Entry, SnapshotMeta } from '../raft/entry.js';
 import type { LogIndex } from '../raft/ids.js';
 import type { Device } from './device.js';
-import { encodePosition, type Head, headHash, sealHead, settledPosition, unsealHead } from './head.js';
+import { type Head, headHash, sealHead, unsealHead } from './head.js';
 import { generationEnd, HEAD_KEY, keyText, logKey, stateKey, stateName } from './keys.js';
 import { must, planWrite, type WritePlan } from './plan.js';
+import { encodePosition, noteSuffices, type Position, reaching, settledPosition } from './position.js';
 import { checkOf, damaged, entryOf, seal, sealEntry, unseal, unsealEntry } from './record.js';
 import { messageOf, readPages } from './read.js';
 import { type EngineOptions, type Opened, openDevice } from './recover.js';
@@ -29,6 +30,9 @@ class Engine implements Storage {
   #head: Head;
   #headHash: number;
   #slotSequence: number;
+  #slotPlace: 0 | 1;
+  /** The newest slot: what notes may follow. Null until the first is written. */
+  #slot: Position | null = null;
   #generationNext: number;
   readonly #stages = new Set<Stage>();
   #underWay: Promise<void> | null = null;
@@ -40,6 +44,7 @@ class Engine implements Storage {
     this.#head = opened.head;
     this.#headHash = opened.headHash;
     this.#slotSequence = opened.slotSequence;
+    this.#slotPlace = opened.slotPlace;
     this.#generationNext = opened.generationNext;
     const { identity, firstBoot, head, tail, configurations, damage } = opened;
     this.recovered = {
@@ -65,7 +70,7 @@ class Engine implements Storage {
    * so the position is settled at what was found, before the first write.
    */
   async begin(): Promise<void> {
-    await this.#settle().catch((error: unknown) => {
+    await this.#settle(reaching).catch((error: unknown) => {
       throw this.#fail('Writing the position file failed', error);
     });
     this.#sweeper.start();
@@ -118,13 +123,13 @@ class Engine implements Storage {
     };
     const sealed = sealHead(head);
     records.put(HEAD_KEY, sealed);
-    const slot = encodePosition({
-      ...settledPosition(head, headHash(sealed), this.#slotSequence + 1),
+    const position: Position = {
+      ...settledPosition(head, headHash(sealed), this.#slotSequence + 1, this.#device.boot),
       acknowledged: { sequence: before.sequence, hash: this.#headHash },
-    });
+    };
     try {
       // Beside each other: the latency is the larger of the two. Acknowledged is only what both of them hold.
-      await Promise.all([records.write(true), this.#writeSlot(slot)]);
+      await Promise.all([records.write(true), this.#writePosition(position)]);
     } catch (error) {
       throw this.#fail('Writing to the data directory failed', error);
     }
@@ -138,13 +143,24 @@ class Engine implements Storage {
     this.#sweeper.log(plan.sweepFrom, plan.sweepTo);
   }
 
-  #writeSlot(bytes: Uint8Array): Promise<void> {
+  /** Durable at once only where the newest slot does not reach: a sync of its own for every batch would cost as much as the batch's (README.md). */
+  #writePosition(position: Position): Promise<void> {
+    const slot = this.#slot;
+    if (slot === null || !noteSuffices(slot, position)) return this.#writeSlot(reaching(position));
     this.#slotSequence += 1;
-    return this.#device.writeSlot((this.#slotSequence % 2) as 0 | 1, bytes);
+    return this.#device.writeNote(encodePosition({ ...position, reach: slot.reach }));
   }
 
-  #settle(): Promise<void> {
-    return this.#writeSlot(encodePosition(settledPosition(this.#head, this.#headHash, this.#slotSequence + 1)));
+  #writeSlot(position: Position): Promise<void> {
+    const place = this.#slotPlace;
+    this.#slotSequence += 1;
+    this.#slotPlace = place === 0 ? 1 : 0;
+    this.#slot = position;
+    return this.#device.writeSlot(place, encodePosition(position));
+  }
+
+  #settle(reach: (position: Position) => Position): Promise<void> {
+    return this.#writeSlot(reach(settledPosition(this.#head, this.#headHash, this.#slotSequence + 1, this.#device.boot)));
   }
 
   #recordAt(index: number): { readonly term: number; readonly hash: number } {
@@ -298,7 +314,7 @@ class Engine implements Storage {
     await this.#sweeper.stop();
     try {
       // After a clean close the slot has no write under way, so that losing even the last batch is noticed.
-      if (this.#failure === null) await this.#settle();
+      if (this.#failure === null) await this.#settle((position) => position);
     } finally {
       await this.#device.close();
     }

@@ -10,7 +10,7 @@ import type { LogIndex } from '../raft/ids.js';
  * | `l` index(8) | a log entry (record.ts) |
  * | `s` generation(4) key(UTF-8) | a record of the state machine; only the head's generation is live |
  */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 const LOG = 0x6c;
 const STATE = 0x73;

@@ -13,12 +13,12 @@ import {
   markDamaged,
   openDirectory,
   openFailed,
-  PositionFile,
   putAway,
   unmarkDamaged,
 } from './directory.js';
 import { openStorage } from './engine.js';
 import { findTableDamage } from './leveldb-files.js';
+import { machineBoot, PositionFile } from './position-file.js';
 import { damaged, whatOf } from './record.js';
 import { messageOf } from './read.js';
 import { checkStamp } from './recover.js';
@@ -202,12 +202,13 @@ async function checkInfoLog(directory: Directory, names: readonly string[]): Pro
   }
 }
 
-/** LevelDB and the two-slot file beside it, as one device. */
+/** LevelDB and the position file beside it, as one device. */
 class LevelDevice implements Device {
   readonly #directory: Directory;
   readonly #database: Database;
   readonly #onSynced: (() => void) | null;
   readonly damage: string | null;
+  readonly boot = machineBoot();
   #position: PositionFile | null;
 
   constructor(directory: Directory, database: Database, position: PositionFile | null, onSynced: (() => void) | null, damage: string | null) {
@@ -223,6 +224,9 @@ class LevelDevice implements Device {
   }
   get slots(): readonly [Uint8Array | null, Uint8Array | null] {
     return this.#position?.slots ?? [null, null];
+  }
+  get note(): Uint8Array | null {
+    return this.#position?.note ?? null;
   }
 
   async initialize(stamp: Uint8Array): Promise<void> {
@@ -256,7 +260,12 @@ class LevelDevice implements Device {
 
   writeSlot(place: 0 | 1, bytes: Uint8Array): Promise<void> {
     if (this.#position === null) throw new Error('storage: the position file is made before anything is written to it');
-    return this.#position.write(place, bytes);
+    return this.#position.writeSlot(place, bytes);
+  }
+
+  writeNote(bytes: Uint8Array): Promise<void> {
+    if (this.#position === null) throw new Error('storage: the position file is made before anything is written to it');
+    return this.#position.writeNote(bytes);
   }
 
   get(key: Uint8Array, picture: Picture | null): Uint8Array | undefined {

@@ -2,10 +2,11 @@ import { decodeConfiguration, entryKind } from '../raft/codec.js';
 import type { Configuration, ConfigurationAt, Entry, SnapshotMeta } from '../raft/entry.js';
 import { NO_INDEX, NO_SERVER, NO_TERM, type ServerId } from '../raft/ids.js';
 import type { Device } from './device.js';
-import { encodePosition, hashOfMeta, type Head, headFits, headHash, newestPosition, sealHead, settledPosition, unsealHead } from './head.js';
+import { hashOfMeta, type Head, headHash, sealHead, unsealHead } from './head.js';
 import { FORMAT_VERSION, HEAD_KEY, IDENTITY_KEY, LOG_END, logIndexOf, logKey } from './keys.js';
 import { damaged, entryOf, type LogRecord, seal, unseal, unsealEntry, whatOf } from './record.js';
 import { checkState, newestGeneration, readPages } from './read.js';
+import { encodePosition, headFits, newestPosition, olderPlace, settledPosition } from './position.js';
 import { repairDevice } from './repair.js';
 import { type Identity, StorageError } from './storage.js';
 
@@ -20,13 +21,15 @@ export interface EngineOptions {
   readonly randomIncarnation: () => string;
 }
 
-/** What recovery found, and where the two-slot file goes on. */
+/** What recovery found, and where the position file goes on. */
 export interface Opened {
   readonly identity: Identity;
   readonly firstBoot: boolean;
   readonly head: Head;
   readonly headHash: number;
   readonly slotSequence: number;
+  /** Where the next slot goes. */
+  readonly slotPlace: 0 | 1;
   readonly tail: readonly Entry[];
   readonly configurations: readonly ConfigurationAt[];
   /** Never used before on this device, live or staged. */
@@ -72,6 +75,7 @@ async function openWhole(device: Device, options: EngineOptions): Promise<Opened
     head,
     headHash: hash,
     slotSequence,
+    slotPlace: olderPlace(device),
     tail,
     configurations,
     generationNext: Math.max(head.generation, await newestGeneration(device)) + 1,
@@ -106,9 +110,21 @@ async function firstBoot(device: Device, options: EngineOptions): Promise<Opened
   batch.put(HEAD_KEY, sealed);
   await batch.write(true);
   const hash = headHash(sealed);
-  await device.writeSlot(0, encodePosition(settledPosition(head, hash, 2)));
+  await device.writeSlot(0, encodePosition(settledPosition(head, hash, 2, device.boot)));
   await device.initialized();
-  return { identity, firstBoot: true, head, headHash: hash, slotSequence: 2, tail: [], configurations: [], damage: null, generationNext: 2, oldestRecord: 1 };
+  return {
+    identity,
+    firstBoot: true,
+    head,
+    headHash: hash,
+    slotSequence: 2,
+    slotPlace: 1,
+    tail: [],
+    configurations: [],
+    damage: null,
+    generationNext: 2,
+    oldestRecord: 1,
+  };
 }
 
 interface Stamp extends Identity {
@@ -162,9 +178,9 @@ function checkHead(device: Device): { readonly head: Head; readonly hash: number
   if (sealed === undefined) throw damaged('The head record is missing');
   const head = unsealHead(sealed);
   const hash = headHash(sealed);
-  const newest = newestPosition(device.slots);
+  const newest = newestPosition(device);
   if (newest === null) throw damaged('Neither slot of the position file can be read');
-  if (!headFits(head, hash, newest)) {
+  if (!headFits(head, hash, newest, device)) {
     const order = head.sequence < newest.acknowledged.sequence ? 'older than' : head.sequence > newest.next.sequence + 1 ? 'newer than' : 'another one than';
     throw damaged(
       `The database stands at batch ${head.sequence} (last log entry ${head.lastIndex}), ${order} what the position file remembers: batch ${newest.acknowledged.sequence} was ` +

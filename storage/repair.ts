@@ -1,20 +1,9 @@
 import type { Configuration, Repair, SnapshotMeta } from '../raft/entry.js';
 import { logIndex, NO_INDEX, NO_TERM, type ServerId, term } from '../raft/ids.js';
 import type { Device } from './device.js';
-import {
-  decodePosition,
-  encodePosition,
-  hashOfMeta,
-  type Head,
-  headFits,
-  headHash,
-  newestPosition,
-  promiseOf,
-  sealHead,
-  settledPosition,
-  unsealHead,
-} from './head.js';
+import { hashOfMeta, type Head, headHash, sealHead, unsealHead, wordOf } from './head.js';
 import { HEAD_KEY, IDENTITY_KEY, LOG_END, logIndexOf, logKey } from './keys.js';
+import { decodePosition, encodePosition, headFits, newestPosition, olderPlace, promiseOf, type Slots, settledPosition } from './position.js';
 import { checkState, newestGeneration, readPages } from './read.js';
 import { NO_WORD, seal, unrepairable, unseal, unsealEntry, whatOf } from './record.js';
 import { StorageError } from './storage.js';
@@ -29,12 +18,12 @@ import { StorageError } from './storage.js';
  */
 export async function repairDevice(device: Device, options: RepairOptions, cause: StorageError): Promise<void> {
   const { stamp } = device;
-  const newest = newestPosition(device.slots);
+  const newest = newestPosition(device);
   if (stamp === null) throw unrepairable(cause, 'the position file says that nothing was ever acknowledged here');
   if (newest === null) throw unrepairable(cause, NO_WORD);
   const damage = device.damage ?? whatOf(cause);
   const found = holdsIdentity(device, stamp) ? readHead(device) : null;
-  const fits = found !== null && headFits(found.head, found.hash, newest);
+  const fits = found !== null && headFits(found.head, found.hash, newest, device);
   // Newer than the slots, or another one than they name: then they tell of another history.
   if (found !== null && !fits && found.head.sequence >= newest.acknowledged.sequence) throw unrepairable(cause, TWO_HISTORIES);
   if (!fits) {
@@ -42,7 +31,7 @@ export async function repairDevice(device: Device, options: RepairOptions, cause
     if (fault !== null) throw unrepairable(cause, fault);
   }
   const old = found?.head ?? null;
-  const { hardState, lost } = fits ? promiseOf((found as Found).head) : promiseOf(newest);
+  const { hardState, lost } = fits ? wordOf((found as Found).head) : promiseOf(newest, device);
   const before = fits ? { sequence: (found as Found).head.sequence, hash: (found as Found).hash } : newest.next;
   const kept = old !== null && (await stateHolds(device, old)) ? await keptLog(device, old) : null;
   // With the head in place and the end of the log at hand nothing that was acknowledged is missing.
@@ -74,7 +63,7 @@ export async function repairDevice(device: Device, options: RepairOptions, cause
   batch.put(HEAD_KEY, sealed);
   await batch.write(true);
   const slotSequence = newest.slotSequence + 1;
-  await device.writeSlot((slotSequence % 2) as 0 | 1, encodePosition(settledPosition(head, headHash(sealed), slotSequence)));
+  await device.writeSlot(olderPlace(device), encodePosition(settledPosition(head, headHash(sealed), slotSequence, device.boot)));
   await device.repaired();
 }
 
@@ -82,16 +71,16 @@ export async function repairDevice(device: Device, options: RepairOptions, cause
  * May the database be put away as a whole, because the slots beside it know everything that the rebuilt one needs? Null, or the refusal. Asked
  * before anything is moved.
  */
-export function rebuildFault(device: Pick<Device, 'slots'>, cause: StorageError, options: RepairOptions): StorageError | null {
+export function rebuildFault(device: Pick<Slots, 'slots' | 'note'>, cause: StorageError, options: RepairOptions): StorageError | null {
   if (isAlone(options.bootstrap, options)) return unrepairable(cause, ALONE, true);
   const fault = slotsFault(device);
   return fault === null ? null : unrepairable(cause, fault);
 }
 
 /** The newest slot must be one of two that can be read: a vote may stand in the one that cannot. */
-function slotsFault({ slots }: Pick<Device, 'slots'>): string | null {
+function slotsFault({ slots, note }: Pick<Slots, 'slots' | 'note'>): string | null {
   const unread = slots.filter((slot) => slot?.some((byte) => byte !== 0) && decodePosition(slot) === null);
-  return unread.length === 0 && newestPosition(slots) !== null
+  return unread.length === 0 && newestPosition({ slots, note }) !== null
     ? null
     : 'a slot of the position file cannot be read either, so the newest term and vote that this server gave are not known';
 }

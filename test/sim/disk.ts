@@ -2,7 +2,8 @@ import type { Clock } from '../../src/clock.js';
 import { fraction, type Random } from '../../src/random.js';
 import type { Device, DeviceBatch, DeviceRecord, Picture, Range } from '../../storage/device.js';
 import { openStorage } from '../../storage/engine.js';
-import { decodePosition, headFits, headHash, newestPosition, unsealHead } from '../../storage/head.js';
+import { headHash, unsealHead } from '../../storage/head.js';
+import { decodePosition, headFits, newestPosition } from '../../storage/position.js';
 import type { EngineOptions } from '../../storage/recover.js';
 import { type Storage, StorageError } from '../../storage/storage.js';
 
@@ -17,7 +18,8 @@ export interface SimDiskOptions {
  * The simulator's disk: one manager's data directory, in memory. It holds encoded bytes and outlives crashes; the production storage
  * engine runs on it unchanged, so what a restart reads it decodes afresh. Only LevelDB and the file system are imitated:
  *
- * - a batch is whole or absent after a crash; one that was under way survives by the seed's decision, and the slot beside it by another;
+ * - a batch is whole or absent after a crash; one that was under way survives by the seed's decision, and the slot or note beside it by another;
+ * - when the machine dies, not only the process, the note may be any older one again, or torn;
  * - unsynced batches may be lost from the end by a crash until a later synced one is through;
  * - reads take no virtual time; writes take `writeMs`.
  */
@@ -47,9 +49,12 @@ export class SimDisk {
     }
   }
 
-  /** The process that has it open is gone at this moment: its calls never settle, and what was under way is there as a whole or not at all. */
-  crash(): void {
-    this.#device?.crash();
+  /**
+   * The process that has it open is gone at this moment: its calls never settle, and what was under way is there as a whole or not at all. `of`: did the
+   * machine go with it? By default the seed decides.
+   */
+  crash(of: 'process' | 'machine' = fraction(this.#options.random) < 0.5 ? 'process' : 'machine'): void {
+    this.#device?.crash(of);
     this.#device = null;
   }
 
@@ -129,8 +134,9 @@ export class SimDisk {
       const now = this.copy();
       this.restore(copy, 'database');
       const sealed = this.#image.records.get('h');
-      const newest = newestPosition(this.#image.slots);
-      if (sealed !== undefined && newest !== null && !headFits(unsealHead(sealed), headHash(sealed), newest)) return 'an old copy of the database was put back';
+      const newest = newestPosition(this.#image);
+      if (sealed !== undefined && newest !== null && !headFits(unsealHead(sealed), headHash(sealed), newest, this.#image))
+        return 'an old copy of the database was put back';
       this.restore(now);
       return null;
     }
@@ -140,12 +146,13 @@ export class SimDisk {
     return fraction(random) < 0.6 || start === 's' ? this.flipBit(start) : this.lose(start);
   }
 
-  /** One of the two slots cannot be read any more: the first that was written. */
-  spoilSlot(place: 0 | 1 = this.#image.slots[0] !== null ? 0 : 1): void {
-    const slots = this.#image.slots;
-    const bytes = new Uint8Array(slots[place] as Uint8Array);
+  /** One of the two slots, or the note, cannot be read any more: the first slot that was written. */
+  spoilSlot(place: 0 | 1 | 'note' = this.#image.slots[0] !== null ? 0 : 1): void {
+    const { slots } = this.#image;
+    const bytes = new Uint8Array((place === 'note' ? this.#image.note : slots[place]) as Uint8Array);
     bytes[20] = (bytes[20] as number) ^ 1;
-    slots[place] = bytes;
+    if (place === 'note') this.#image.note = bytes;
+    else slots[place] = bytes;
   }
 
   /** Everything on it, as of now: for a test that puts an old copy back. */
@@ -165,14 +172,22 @@ const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean => 
 interface Saved {
   readonly records: ReadonlyMap<string, Uint8Array>;
   readonly slots: readonly [Uint8Array | null, Uint8Array | null];
+  readonly note: Uint8Array | null;
   readonly stamp: Uint8Array | null;
   readonly booted: boolean;
 }
+
+/** Of a note, so many of its older contents may be what the medium has. */
+const NOTES_MAX = 100;
 
 /** What lies on the medium. Keys are byte strings (one character a byte), so that JavaScript's order is byte order. */
 class Image {
   records = new Map<string, Uint8Array>();
   slots: [Uint8Array | null, Uint8Array | null] = [null, null];
+  /** As the system has it; and what the medium may have instead of it. */
+  note: Uint8Array | null = null;
+  notes: (Uint8Array | null)[] = [];
+  boot = 1;
   stamp: Uint8Array | null = null;
   booted = false;
   full = false;
@@ -188,6 +203,17 @@ class Image {
   share(): { readonly keys: readonly string[]; readonly records: ReadonlyMap<string, Uint8Array> } {
     this.#shared = true;
     return { keys: this.#keys, records: this.records };
+  }
+
+  /** A new run of the machine. */
+  reboot(random: Random): void {
+    this.boot += 1;
+    this.notes.push(this.note);
+    const dice = fraction(random);
+    const kept = this.notes[random.uint32() % this.notes.length] ?? null;
+    if (dice < 0.6) this.note = kept;
+    else if (dice < 0.7 && this.note !== null) this.note = tear(this.note, kept);
+    this.notes = [];
   }
 
   /** Gives back what undoes it. */
@@ -213,7 +239,7 @@ class Image {
   }
 
   save(): Saved {
-    return { records: new Map(this.records), slots: [this.slots[0], this.slots[1]], stamp: this.stamp, booted: this.booted };
+    return { records: new Map(this.records), slots: [this.slots[0], this.slots[1]], note: this.note, stamp: this.stamp, booted: this.booted };
   }
 
   load(saved: Saved, parts: 'all' | 'database' | 'position'): void {
@@ -224,6 +250,8 @@ class Image {
     }
     if (parts !== 'database') {
       this.slots = [saved.slots[0], saved.slots[1]];
+      this.note = saved.note;
+      this.notes = [];
       this.stamp = saved.stamp;
       this.booted = saved.booted;
     }
@@ -272,6 +300,7 @@ class SimDevice implements Device {
   #unhealed = 0;
   /** A slot written while a batch is under way is in doubt until the batch is through: what it was before. */
   #slotInDoubt: { readonly place: 0 | 1; readonly before: Uint8Array | null } | null = null;
+  #noteInDoubt: { readonly before: Uint8Array | null } | null = null;
   /** Undo lists of unsynced batches that a crash may still take. */
   #volatile: Operation[][] = [];
   #freeAtMs = 0;
@@ -290,6 +319,12 @@ class SimDevice implements Device {
   get slots(): readonly [Uint8Array | null, Uint8Array | null] {
     return this.#image.slots;
   }
+  get note(): Uint8Array | null {
+    return this.#image.note;
+  }
+  get boot(): number {
+    return this.#image.boot;
+  }
 
   readonly damage = null;
   async repaired(): Promise<void> {}
@@ -297,6 +332,8 @@ class SimDevice implements Device {
   async initialize(stamp: Uint8Array): Promise<void> {
     this.#image.stamp = new Uint8Array(stamp);
     this.#image.slots = [null, null];
+    this.#image.note = null;
+    this.#image.notes = [];
   }
 
   async initialized(): Promise<void> {
@@ -350,6 +387,7 @@ class SimDevice implements Device {
         if (sync) {
           this.#volatile = [];
           this.#slotInDoubt = null;
+          this.#noteInDoubt = null;
           this.#synced();
         } else {
           this.#volatile.push(undo);
@@ -365,6 +403,15 @@ class SimDevice implements Device {
     const before = this.#image.slots[place];
     if (this.#underWay.some((item) => item.sync)) this.#slotInDoubt = { place, before };
     this.#image.slots[place] = new Uint8Array(bytes);
+  }
+
+  async writeNote(bytes: Uint8Array): Promise<void> {
+    if (!this.alive) return never();
+    const image = this.#image;
+    if (this.#underWay.some((item) => item.sync)) this.#noteInDoubt = { before: image.note };
+    image.notes.push(image.note);
+    if (image.notes.length > NOTES_MAX) image.notes.shift();
+    image.note = new Uint8Array(bytes);
   }
 
   get(key: Uint8Array, picture: Picture | null): Uint8Array | undefined {
@@ -393,7 +440,7 @@ class SimDevice implements Device {
     if (!this.alive) throw new Error('sim disk: used after a crash or a close');
   }
 
-  crash(): void {
+  crash(of: 'process' | 'machine'): void {
     if (!this.alive) return;
     this.alive = false;
     // Unsynced batches are lost from the end.
@@ -403,6 +450,9 @@ class SimDevice implements Device {
       const torn = fraction(this.#random) < 0.5;
       this.#image.slots[slot.place] = torn ? tear(this.#image.slots[slot.place] as Uint8Array, slot.before) : slot.before;
     }
+    const note = this.#noteInDoubt;
+    if (note !== null && fraction(this.#random) < 0.5) this.#image.note = note.before;
+    if (of === 'machine') this.#image.reboot(this.#random);
     // In order: a later one never survives without the earlier ones.
     for (const { operations } of this.#underWay) {
       if (this.#image.full || fraction(this.#random) < 0.5) break;

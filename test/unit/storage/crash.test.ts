@@ -336,12 +336,12 @@ t.test(
     storage = await through(clock, disk.open(OPTIONS));
     await through(clock, storage.write(batch({ entries: run(4, 4, 1) })));
     await through(clock, storage.write(batch({ hardState: hard(7, 3, 0), entries: run(5, 5, 2) })));
-    disk.crash();
+    disk.crash('process');
     const now = disk.copy();
     disk.restore(old, 'database');
     const back = await repaired(t, clock, disk, 'an old database', { term: 7, vote: 3, until: [5, 2] });
     t.match(back.recovered, { lastIndex: 3, damage: /older than what the position file remembers/ });
-    disk.crash();
+    disk.crash('process');
     // Twice damaged: the mark is in the slots too.
     disk.lose('h');
     t.equal((await repaired(t, clock, disk, 'and its head', { term: 7, vote: 3, until: [5, 2] })).recovered.lastIndex, 0);
@@ -354,7 +354,7 @@ t.test(
     });
     disk.restore(now);
     t.equal((await through(clock, disk.open(OPTIONS))).recovered.lastIndex, 5);
-    disk.crash();
+    disk.crash('process');
 
     // A slot that cannot be read may be the one with the newest vote.
     disk.restore(old, 'database');
@@ -364,13 +364,133 @@ t.test(
       message: /slot of the position file cannot be read either.*on an empty one/,
     });
     disk.restore(now);
-    for (const place of [0, 1]) disk.spoilSlot(place as 0 | 1);
+    for (const place of [0, 1, 'note'] as const) disk.spoilSlot(place);
     const lost = await through(clock, disk.open(OPTIONS)).catch((error: StorageError) => error);
     t.match(lost, {
       code: 'storageDamaged',
       message: /^Neither slot of the position file can be read\. It cannot be repaired: no slot .* not known\. Once the other managers have .* no quorum\.$/,
     });
     t.notMatch((lost as StorageError).message, /once more/, 'one thing to do, and it is the one that helps');
+  },
+);
+
+/** Boots, writes `count` batches of one entry in the same term, and dies. What is acknowledged lies behind one slot, mostly in notes. */
+async function diesAfter(clock: ManualClock, disk: SimDisk, count: number, of: 'process' | 'machine'): Promise<unknown[]> {
+  const storage = await through(clock, disk.open(OPTIONS));
+  await through(clock, storage.write(batch({ hardState: hard(3, 2, 0), entries: run(1, 1, 3) })));
+  const copies = [disk.copy()];
+  for (let index = 2; index <= count; index += 1) {
+    await through(clock, storage.write(batch({ entries: run(index, index, 3) })));
+    copies.push(disk.copy());
+  }
+  disk.crash(of);
+  return copies;
+}
+
+t.test('a machine that dies may give back an older note, or a torn one: what the database holds is whole all the same, and is taken as it is', async (t) => {
+  let older = 0;
+  for (let seed = 1; seed <= 80; seed += 1) {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(seed) });
+    const count = 2 + (seed % 90);
+    const copies = await diesAfter(clock, disk, count, 'machine');
+    const copy = disk.copy() as { readonly note: Uint8Array | null };
+    if (!isDeepStrictEqual(copy.note, (copies.at(-1) as typeof copy).note)) older += 1;
+    const again = await through(clock, disk.open(OPTIONS));
+    t.match(again.recovered, { lastIndex: count, damage: null, hardState: { term: 3, vote: 2 } }, `seed ${seed}`);
+    await through(clock, again.write(batch({ entries: run(count + 1, count + 1, 3) })));
+    await through(clock, again.close());
+    t.equal((await through(clock, disk.open(OPTIONS))).recovered.lastIndex, count + 1);
+  }
+  t.ok(older > 30, `${older} notes were older, or torn`);
+});
+
+t.test('while the machine lives, a note is as good as a slot: a database older than it, or newer, is noticed to the batch', async (t) => {
+  for (const count of [3, 40, 64, 65, 66, 70, 140]) {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(count) });
+    const copies = await diesAfter(clock, disk, count, 'process');
+    const now = disk.copy();
+    // The newest batch may have been under way, for all the file knows; the one before it was acknowledged.
+    disk.restore(copies.at(-3), 'database');
+    t.equal((await repaired(t, clock, disk, `${count} batches, two lost`, { term: 3, vote: 2, until: [count, 3] })).recovered.lastIndex, count - 2);
+    disk.crash('process');
+    disk.restore(now);
+    disk.restore(copies.at(-3), 'position');
+    await t.rejects(through(clock, disk.open(OPTIONS)), { code: 'storageDamaged', message: /newer than what the position file remembers/ });
+  }
+});
+
+t.test('a database that is lost together with the note: term and vote are known, and the mark covers whatever may have been acknowledged', async (t) => {
+  let covered = 0;
+  for (let seed = 1; seed <= 60; seed += 1) {
+    for (const of of ['process', 'machine'] as const) {
+      const clock = new ManualClock();
+      const disk = new SimDisk({ clock, random: seeded(seed) });
+      const count = 2 + ((seed * 7) % 150);
+      await diesAfter(clock, disk, count, of);
+      disk.lose('h');
+      const again = await through(clock, disk.open(OPTIONS)).catch((error: StorageError) => error);
+      if (again instanceof Error) throw again;
+      const { repair, term, vote } = again.recovered.hardState;
+      t.same([term, vote, repair?.term], [3, 2, 3], `seed ${seed}, ${of}`);
+      const until = repair?.index ?? 0;
+      if (of === 'process') t.equal(until, count);
+      else t.ok(until >= count && until <= count + 64 + 128, `seed ${seed}: ${until} covers ${count}`);
+      if (until > count) covered += 1;
+      disk.crash('process');
+    }
+  }
+  t.ok(covered > 20, `${covered} marks reach further than the log did`);
+});
+
+t.test('a note that cannot be read counts as lost; after a clean close nothing hangs on it', async (t) => {
+  const clock = new ManualClock();
+  const disk = new SimDisk({ clock, random: seeded(1) });
+  await diesAfter(clock, disk, 20, 'process');
+  const now = disk.copy();
+  disk.spoilSlot('note');
+  const again = await through(clock, disk.open(OPTIONS));
+  t.match(again.recovered, { lastIndex: 20, damage: null });
+  disk.crash('process');
+  disk.restore(now);
+  disk.spoilSlot('note');
+  disk.lose('h');
+  const lost = await through(clock, disk.open(OPTIONS));
+  t.ok((lost.recovered.hardState.repair?.index ?? 0) > 20);
+  disk.crash('process');
+
+  disk.restore(now);
+  const clean = await through(clock, disk.open(OPTIONS));
+  await through(clock, clean.write(batch({ entries: run(21, 21, 3) })));
+  await through(clock, clean.close());
+  disk.spoilSlot('note');
+  disk.lose('h');
+  await repaired(t, clock, disk, 'closed, then damaged', { term: 3, vote: 2, until: [21, 3] });
+});
+
+t.test(
+  'a word that must outlive the database is in a slot before it is given: a term, a vote, the first entry of a term; others come with every 64th batch',
+  async (t) => {
+    const clock = new ManualClock();
+    const disk = new SimDisk({ clock, random: seeded(1) });
+    const storage = await through(clock, disk.open(OPTIONS));
+    const slots = (): unknown => (disk.copy() as { readonly slots: unknown }).slots;
+    const writesSlot = async (what: Parameters<typeof batch>[0]): Promise<boolean> => {
+      const before = slots();
+      await through(clock, storage.write(batch(what)));
+      return !isDeepStrictEqual(before, slots());
+    };
+    t.equal(await writesSlot({ hardState: hard(1, 0, 0) }), true, 'a term');
+    t.equal(await writesSlot({ hardState: hard(1, 3, 0) }), true, 'a vote');
+    t.equal(await writesSlot({ entries: run(1, 1, 1) }), true, 'the first entry of a term');
+    t.equal(await writesSlot({ entries: run(2, 2, 1) }), false);
+    t.equal(await writesSlot({ hardState: hard(1, 3, 2) }), false, 'a commit index is no word');
+    let written = 0;
+    for (let index = 3; index < 3 + 640; index += 1) if (await writesSlot({ entries: run(index, index, 1) })) written += 1;
+    t.ok(written >= 9 && written <= 11, `${written} slots in 640 batches`);
+    t.equal(await writesSlot({ entries: run(643, 900, 1) }), true, 'more entries than a slot reaches');
+    await through(clock, storage.close());
   },
 );
 

@@ -104,13 +104,16 @@ t.test('an unknown format version is refused before LevelDB is opened', async (t
   const directory = join(folder(t), 'd');
   await filled(directory);
   const file = readFileSync(join(directory, 'position'));
-  const at = file.indexOf('"formatVersion":1');
+  const at = file.indexOf('"formatVersion":2');
   file.write('"formatVersion":9', at);
   const length = file.readUInt32BE(8);
   file.writeUInt32BE(crc32(file.subarray(0, 12 + length)), 12 + length);
   writeFileSync(join(directory, 'position'), file);
   rmSync(join(directory, 'db', 'CURRENT'));
-  await t.rejects(open(directory), { code: 'formatVersion', message: /format version 9; this version of Quorate reads 1/ });
+  await t.rejects(open(directory), { code: 'formatVersion', message: /format version 9; this version of Quorate reads 2/ });
+  // The position file had no note then.
+  writeFileSync(join(directory, 'position'), file.subarray(0, 3 * 4096));
+  await t.rejects(open(directory), { code: 'formatVersion' });
 });
 
 t.test('a first boot that was cut short is done again', async (t) => {

@@ -62,8 +62,9 @@ export class PositionFile {
     return write(this.#sure, place + 1, bytes);
   }
 
-  writeNote(bytes: Uint8Array): Promise<void> {
-    return write(this.#quick, NOTE, bytes);
+  /** PERF: a copy into the system's memory, some 10 us; to have a thread do it takes ten times as long. */
+  async writeNote(bytes: Uint8Array): Promise<void> {
+    checkWritten(fs.writeSync(this.#quick, bytes, 0, bytes.byteLength, NOTE * BLOCK_BYTES), bytes.byteLength);
   }
 
   close(): void {
@@ -81,12 +82,19 @@ export function machineBoot(): number {
   }
 }
 
+function checkWritten(written: number, wanted: number): void {
+  if (written !== wanted) throw new Error(`the position file took ${written} of ${wanted} bytes`);
+}
+
 function write(file: number, block: number, bytes: Uint8Array): Promise<void> {
   return new Promise((done, failed) => {
     fs.write(file, bytes, 0, bytes.byteLength, block * BLOCK_BYTES, (error, written) => {
-      if (error !== null) failed(error);
-      else if (written !== bytes.byteLength) failed(new Error(`the position file took ${written} of ${bytes.byteLength} bytes`));
-      else done();
+      if (error !== null) return failed(error);
+      try {
+        done(checkWritten(written, bytes.byteLength));
+      } catch (short) {
+        failed(short as Error);
+      }
     });
   });
 }

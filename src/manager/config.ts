@@ -70,7 +70,7 @@ export const DEFAULT_TIMING: Timing = {
   workerHeartbeatMs: 1500,
   leaseMs: 6000,
   writeTimeoutMs: 10_000,
-  flushMs: 1000,
+  flushMs: 1500,
 };
 
 export const DEFAULT_LIMITS: Limits = {

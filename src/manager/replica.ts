@@ -106,7 +106,13 @@ export class Replica {
     // PERF: a commit costs two messages less each way (bench/README.md); followers apply up to a tick later.
     this.raftOptions = { ...DEFAULT_OPTIONS, electionTicks, heartbeatTicks, leaseTicks, commitWithTick: true, ...options.raft };
     this.finishedWaiters = new FinishedWaiters(clock, limits.watchersMax);
-    this.machine = new StateMachine(storage, clock, timing.flushMs, this.isWitness ? Math.min(limits.logBytesKept, WITNESS_LOG_BYTES) : limits.logBytesKept);
+    this.machine = new StateMachine(
+      storage,
+      clock,
+      random,
+      timing.flushMs,
+      this.isWitness ? Math.min(limits.logBytesKept, WITNESS_LOG_BYTES) : limits.logBytesKept,
+    );
     this.ticker = new Ticker(clock, timing.tickMs, (ticks, nowMs, stalledMs) => this.tick(ticks, nowMs, stalledMs));
     this.handing = new HandOver(clock, logger, this.counters, 2 * timing.electionTicks * timing.tickMs);
     const replica = this;

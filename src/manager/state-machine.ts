@@ -7,6 +7,7 @@ import { decodeBlock } from '../cluster/codec.js';
 import type { Block } from '../cluster/command.js';
 import { revision } from '../cluster/ids.js';
 import { type Applied, type ClusterState, type FinishedLookup, newState } from '../cluster/state.js';
+import type { Random } from '../random.js';
 import type { StateWrite } from './lane.js';
 import { restoreState } from './snapshots.js';
 import { StateWriter } from './state-writer.js';
@@ -28,12 +29,12 @@ export class StateMachine {
   private readonly storage: Storage;
   private backlog: Entry[] = [];
 
-  constructor(storage: Storage, clock: Clock, flushMs: number, logBytesKept: number) {
+  constructor(storage: Storage, clock: Clock, random: Random, flushMs: number, logBytesKept: number) {
     const { applied } = storage.recovered;
     this.storage = storage;
     this.index = applied.index;
     this.term = applied.term;
-    this.writer = new StateWriter(clock, flushMs, logBytesKept, applied);
+    this.writer = new StateWriter(clock, random, flushMs, logBytesKept, applied);
     this.finished = (key) => storage.getState(key);
   }
 

@@ -4,11 +4,15 @@ import type { LogIndex, Term } from '../../raft/ids.js';
 import type { Clock } from '../clock.js';
 import { changesDurable, dirtyCount, takeChanges } from '../cluster/changes.js';
 import type { ClusterState } from '../cluster/state.js';
+import { fraction, type Random } from '../random.js';
 import type { StateWrite } from './lane.js';
 import { LogSize } from './log-size.js';
 
 /** More dirty records than this are written without waiting for flushMs. */
-const DIRTY_MAX = 20_000;
+const DIRTY_MAX = 30_000;
+
+/** Two thirds to all. */
+const drawShare = (random: Random): number => (2 + fraction(random)) / 3;
 
 interface Waiter {
   readonly index: LogIndex;
@@ -19,6 +23,9 @@ interface Waiter {
 /**
  * When the state machine's changes go to disk: at the latest `flushMs` after the first of them, because the log has them meanwhile, and a task that
  * came and ended in between is written once. And how much of the log may go because of it.
+ *
+ * Managers apply the same entries at the same moments. Each draws anew how much of its bounds it takes, or all of them would stand still together, and no
+ * quorum would be left to commit what comes meanwhile.
  */
 export class StateWriter {
   /** Where the persisted state stands. */
@@ -26,15 +33,20 @@ export class StateWriter {
   /** In effect where the state in memory stands. */
   private configuration: Configuration;
   private readonly clock: Clock;
+  private readonly random: Random;
   private readonly flushMs: number;
+  /** Of both bounds, until the next write. */
+  private share: number;
   private readonly logSize: LogSize;
   /** Entries that count were applied since the last take: since then. */
   private unwrittenSinceMs: number | null = null;
   private wanted = false;
   private readonly waiters: Waiter[] = [];
 
-  constructor(clock: Clock, flushMs: number, logBytesKept: number, applied: SnapshotMeta) {
+  constructor(clock: Clock, random: Random, flushMs: number, logBytesKept: number, applied: SnapshotMeta) {
     this.clock = clock;
+    this.random = random;
+    this.share = drawShare(random);
     this.flushMs = flushMs;
     this.logSize = new LogSize(logBytesKept);
     this.durable = applied;
@@ -56,11 +68,12 @@ export class StateWriter {
   /** Null: nothing is due. */
   take(state: ClusterState, index: LogIndex, term: Term): StateWrite | null {
     if (this.unwrittenSinceMs === null) return null;
-    const due = this.wanted || this.clock.nowMs() - this.unwrittenSinceMs >= this.flushMs || dirtyCount(state) > DIRTY_MAX;
+    const due = this.wanted || this.clock.nowMs() - this.unwrittenSinceMs >= this.flushMs * this.share || dirtyCount(state) > DIRTY_MAX * this.share;
     if (!due) return null;
     const { changes, mark } = takeChanges(state);
     this.unwrittenSinceMs = null;
     this.wanted = false;
+    this.share = drawShare(this.random);
     return { changes, applied: { index, term, configuration: this.configuration }, durable: () => changesDurable(state, mark) };
   }
 

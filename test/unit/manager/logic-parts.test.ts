@@ -24,7 +24,7 @@ import { Ticker } from '../../../src/manager/ticker.js';
 import { AttemptTimeouts } from '../../../src/manager/timeouts.js';
 import { Watches } from '../../../src/manager/watches.js';
 import { SimRandom } from '../../sim/random.js';
-import { ManualClock } from '../client/manual-clock.js';
+import { ManualClock, seededRandom } from '../client/manual-clock.js';
 
 const names = (lost: readonly { nodeId: NodeId }[]): string[] => lost.map((each) => each.nodeId);
 
@@ -501,7 +501,7 @@ t.test('the persisted state and the base of the log carry the configuration at t
   const clock = new ManualClock();
   const begin = plainConfiguration([serverId(1)]);
   const later = plainConfiguration([serverId(2)]);
-  const writer = new StateWriter(clock, 1000, 8000, { index: logIndex(0), term: term(0), configuration: begin });
+  const writer = new StateWriter(clock, seededRandom(1), 1000, 8000, { index: logIndex(0), term: term(0), configuration: begin });
   const apply = (from: number, to: number, kind: EntryKind, data: Uint8Array): void => {
     for (let index = from; index <= to; index += 1) writer.applied({ index: logIndex(index), term: term(1), kind, data });
   };
@@ -528,6 +528,35 @@ t.test('the persisted state and the base of the log carry the configuration at t
   apply(21, 21, 'command', new Uint8Array(9));
   t.match(write(21), { index: 21, configuration: begin }, 'a snapshot brings its own');
 });
+
+t.test(
+  'managers that apply the same at the same moments write their state down at different ones: within two thirds of the bound and the whole of it',
+  async (t) => {
+    const begin = { index: logIndex(0), term: term(0), configuration: plainConfiguration([serverId(1)]) };
+    const due = async (seed: number): Promise<number[]> => {
+      const clock = new ManualClock();
+      const writer = new StateWriter(clock, seededRandom(seed), 900, 8000, begin);
+      const waited: number[] = [];
+      for (let index = 1; index <= 4; index += 1) {
+        writer.applied({ index: logIndex(index), term: term(1), kind: 'command', data: new Uint8Array(1) });
+        const sinceMs = clock.nowMs();
+        for (;;) {
+          const taken = writer.take(newState(), logIndex(index), term(1));
+          if (taken !== null) {
+            writer.written(taken);
+            break;
+          }
+          await clock.advance(10);
+        }
+        waited.push(clock.nowMs() - sinceMs);
+      }
+      return waited;
+    };
+    const all = [await due(1), await due(2), await due(3)];
+    for (const ms of all.flat()) t.ok(ms >= 600 && ms <= 900, `${ms}`);
+    for (const at of [0, 1, 2, 3]) t.ok(new Set(all.map((one) => one[at])).size > 1, `write ${at}: ${all.map((one) => one[at]).join(', ')} ms`);
+  },
+);
 
 t.test('a line of assignments is the same JSON that it would be written whole', async (t) => {
   const run = (input: unknown) => new LazyHandlerRun('work "x"', JSON.stringify(input));

@@ -28,7 +28,7 @@ t.test('nothing of the old state is written while a snapshot takes its place, no
       yield* [];
     },
   } as unknown as Storage;
-  const machine = new StateMachine(storage, clock, FLUSH_MS, 1);
+  const machine = new StateMachine(storage, clock, { uint32: () => 0xffff_ffff }, FLUSH_MS, 1);
   for (let index = 1; index <= 3; index += 1) machine.apply(tick(index), null);
   await clock.advance(2 * FLUSH_MS);
   // The flip is ordered, and the old state's changes are overdue: in the batch that flips, or in one after it, they would go into the new state.

@@ -159,15 +159,19 @@ t.test('a stream of the state whose link is cut in the middle goes on behind wha
 });
 
 t.test('what was begun before the heal and strikes after it is no complaint', { timeout: 60_000 }, async (t) => {
-  // An operator's drain that is sent once more; a stalled write that fails. Where other draws have moved them before the heal, other seeds are wanted.
-  for (const [seed, late] of [
-    [6323, /the operator's drain of w1 ended: done/],
-    [8893, /m1 stops itself: .* EIO/],
+  // An operator's drain that is sent once more; a stalled write that fails. Where other draws have moved them all before the heal, other seeds are wanted.
+  for (const [late, seeds] of [
+    [/the operator's drain of w\d ended: done/, [6323, 8024]],
+    [/m\d stops itself: .* EIO/, [8288, 8304, 8324]],
   ] as const) {
-    const { failure, log } = await runSeed(seed, { faultsMs: 500 });
-    t.equal(failure, null, `seed ${seed}`);
-    const healedAt = log.findIndex((line) => line.endsWith('  heal'));
-    t.ok(healedAt >= 0 && log.slice(healedAt).some((line) => late.test(line)), `seed ${seed}: ${late} after the heal`);
+    let seen = 0;
+    for (const seed of seeds) {
+      const { failure, log } = await runSeed(seed, { faultsMs: 500 });
+      t.equal(failure, null, `seed ${seed}`);
+      const healedAt = log.findIndex((line) => line.endsWith('  heal'));
+      if (healedAt >= 0 && log.slice(healedAt).some((line) => late.test(line))) seen += 1;
+    }
+    t.ok(seen > 0, `${late} after the heal in ${seen} of ${seeds.length} seeds`);
   }
 });
 

@@ -64,6 +64,10 @@ export class PeerLink {
     for (const chunk of chunks) this.#waitingBytes += chunk.length;
   }
 
+  flush(): void {
+    if (this.#linked) this.#connection?.flush();
+  }
+
   close(): void {
     this.#closed = true;
     this.#redial?.cancel();

@@ -101,6 +101,10 @@ export function createTcpTransport(options: TcpTransportOptions): TcpTransport {
       links.get(message.to)?.send(message);
     },
 
+    flush(): void {
+      for (const link of links.values()) link.flush();
+    },
+
     async sendSnapshot(to: ServerId, term: Term, reader: SnapshotReader): Promise<boolean> {
       if (context === null || closed || !links.has(to)) return false;
       return sendSnapshotTo(context, to, term, reader);

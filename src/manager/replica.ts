@@ -387,9 +387,10 @@ export class Replica {
       if (order.snapshot !== null) this.machine.replacing = order.snapshot;
       this.lane.push(order);
     }
-    // Before the disk is kept busy: the others' disks work meanwhile.
     for (const message of effects.send) this.transport.send(message);
     this.counters.messagesSent += effects.send.length;
+    // Before the own disk is given work: what is committed first waits for the others'. With a write under way there is time to send more at once.
+    if (effects.writes.length > 0 && !this.lane.busy) this.transport.flush();
     this.lane.kick();
     for (const { to, term, witness } of effects.snapshots) this.snapshots.send(to, term, witness);
     for (const { index, term } of effects.rejected) this.proposals.rejected(index, term);

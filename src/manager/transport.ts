@@ -23,6 +23,8 @@ export interface Transport {
   start(events: TransportEvents): Promise<void>;
   /** Best effort: never throws, never blocks; a bounded queue per peer drops what does not fit and says `unreachable`. */
   send(message: Message): void;
+  /** What was sent leaves now, and not with the rest of the turn. */
+  flush(): void;
   /** Streams a state to a peer beside the messages (heartbeats never wait behind it). True when the peer took it. */
   sendSnapshot(to: ServerId, term: Term, reader: SnapshotReader): Promise<boolean>;
   close(): Promise<void>;

@@ -56,6 +56,9 @@ export class SimTransport implements Transport {
     this.events = null;
   }
 
+  /** It has left already. */
+  flush(): void {}
+
   send(message: Message): void {
     if (this.closed) return;
     this.#hooks.sent(message);

@@ -312,6 +312,9 @@ class Link implements Transport {
     this.events = null;
   }
 
+  /** It has left already. */
+  flush(): void {}
+
   send(message: Message): void {
     if (this.events === null) return;
     this.network.stats.messages += 1;

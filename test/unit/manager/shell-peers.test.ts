@@ -10,6 +10,7 @@ import { logIndex, type ServerId, serverId, term } from '../../../raft/ids.js';
 import type { Message } from '../../../raft/message.js';
 import { silentLogger } from '../../../src/logger.js';
 import { FrameReader, type FrameType, frameHeader, PREAMBLE } from '../../../src/manager/frames.js';
+import { Connection } from '../../../src/manager/connection.js';
 import { createTcpTransport, type TcpTransport, type TcpTransportOptions } from '../../../src/manager/peers.js';
 import { type Endpoint, parseEndpoint } from '../../../src/manager/peer-context.js';
 import type { TransportEvents } from '../../../src/manager/transport.js';
@@ -173,6 +174,32 @@ t.test('frames: any cut of the bytes gives the same frames; any damage gives a f
   t.same(read([huge.subarray(0, PREAMBLE.length + 9)]), { got: [], fault: 'frameTooLarge' }, 'the header alone is enough');
   t.equal(read([Buffer.from('GET / HTTP/1.1\r\n')]).fault, 'badMagic');
   t.equal(read([Buffer.concat([PREAMBLE.subarray(0, 7), Uint8Array.of(9)])]).fault, 'version');
+});
+
+t.test('what is written leaves with the end of the turn, or at once where it is flushed: once', async (t) => {
+  const listener = createServer((socket) => socket.on('data', () => {}).on('error', () => {}));
+  await new Promise<void>((done) => {
+    listener.listen(0, '127.0.0.1', done);
+  });
+  const socket = connect((listener.address() as { port: number }).port, '127.0.0.1');
+  await new Promise<void>((done) => {
+    socket.once('connect', done);
+  });
+  const connection = new Connection(socket, { frame: () => {}, fault: () => {}, closed: () => {} });
+  connection.write('keepalive');
+  t.equal(socket.bytesWritten, 0, 'not yet: more may come');
+  connection.flush();
+  const flushed = socket.bytesWritten;
+  t.ok(flushed > 0, 'before the turn ends');
+  await delay(5);
+  t.equal(socket.bytesWritten, flushed, 'not once more');
+  connection.write('keepalive');
+  await delay(5);
+  t.ok(socket.bytesWritten > flushed, 'with the end of the turn');
+  connection.close('done');
+  await new Promise((done) => {
+    listener.close(done);
+  });
 });
 
 t.test('endpoints', async (t) => {

@@ -86,6 +86,7 @@ class Link implements Transport {
   reads: number[] = [];
   async start(): Promise<void> {}
   send(): void {}
+  flush(): void {}
   async close(): Promise<void> {}
   async sendSnapshot(_to: ServerId, at: Term, reader: SnapshotReader): Promise<boolean> {
     const numbers: number[] = [];

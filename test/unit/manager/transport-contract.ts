@@ -129,7 +129,10 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
         done,
       } = await world();
       const first = await linked(net, a as Transport, earB as Ear, (round) => beat(A, B, round));
-      for (let at = 1; at <= 2000; at += 1) (a as Transport).send(beat(A, B, first + at));
+      for (let at = 1; at <= 2000; at += 1) {
+        (a as Transport).send(beat(A, B, first + at));
+        if (at % 7 === 0) (a as Transport).flush();
+      }
       await net.until(() => rounds(earB as Ear).at(-1) === first + 2000, 'the last of 2000 messages');
       t.ok(increasing(rounds(earB as Ear)), 'in order');
       t.same(
@@ -173,10 +176,12 @@ export function transportContract(name: string, newWorld: () => Promise<Transpor
       } = await world(1);
       (a as Transport).send(beat(A, NO_SERVER, 1));
       (a as Transport).send(beat(A, serverId(99), 1));
+      (a as Transport).flush();
       await net.idle();
       t.same(earA?.messages, []);
       await done();
       (a as Transport).send(beat(A, B, 1));
+      (a as Transport).flush();
       t.equal(await (a as Transport).sendSnapshot(B, term(1), reader(1, 1)), false, 'nor a snapshot');
       await (a as Transport).close();
     });

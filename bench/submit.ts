@@ -1,6 +1,6 @@
 /**
  * Durable submits: single and arrays of 100, against etcd (three members; gateway and gRPC) and BullMQ (one Redis, fsync always). All systems are up;
- * windows are interleaved round by round, and a ratio is taken within its round. `node dist/bench/submit.js [--rounds 5] [--seconds 3]`
+ * windows are interleaved round by round, and a ratio is taken within its round. `node dist/bench/submit.js [--rounds 5] [--warm 3] [--seconds 3]`
  */
 import { parseArgs } from 'node:util';
 import type { ClientLoad } from './support/client-load.js';
@@ -13,9 +13,16 @@ import { startRedis } from './support/redis.js';
 import { printTable, progress, ratios, type Series, series, spread, writeResult } from './support/report.js';
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '3' }, only: { type: 'string', default: '' } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    // As many for all; V8 goes on compiling our code for some ten seconds of each kind of load.
+    warm: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '3' },
+    only: { type: 'string', default: '' },
+  },
 });
 const rounds = Number(values.rounds);
+const warm = Number(values.warm);
 const seconds = Number(values.seconds);
 
 interface Window {
@@ -88,10 +95,10 @@ const results: Record<
 try {
   for (const [at, scenario] of scenarios.entries()) {
     const seen = new Map<string, LoadResult[]>(scenario.windows.map((window) => [window.system, []]));
-    // Round 0 counts for nobody: both sides run code for the first time.
-    for (let round = 0; round <= rounds; round += 1)
+    for (let round = 1 - warm; round <= rounds; round += 1)
       for (const window of scenario.windows) {
-        progress(`submit ${at + 1}/${scenarios.length} ${scenario.name}, round ${round}/${rounds}: ${window.system}`);
+        const which = round > 0 ? `round ${round}/${rounds}` : `warming up ${round + warm}/${warm}`;
+        progress(`submit ${at + 1}/${scenarios.length} ${scenario.name}, ${which}: ${window.system}`);
         const result = await window.run(`s${at}r${round}`);
         if (round > 0) seen.get(window.system)?.push(result);
       }
@@ -116,7 +123,7 @@ try {
   await Promise.all([quorate.stop(), etcd?.stop(), redis?.stop()]);
 }
 printTable(
-  `Durable submits a second, median (lowest .. highest) of ${rounds} interleaved windows of ${seconds} s; ratio = Quorate over the peer, within each round`,
+  `Durable submits a second, median (lowest .. highest) of ${rounds} interleaved windows of ${seconds} s behind ${warm} that count for nobody; ratio = Quorate over the peer, within each round`,
   ['scenario', 'system', 'operations/s', 'p50 ms', 'p99 ms', 'Quorate / peer', 'errors'],
   Object.entries(results).flatMap(([scenario, row]) =>
     Object.entries(row).map(([system, of]) => [
@@ -132,4 +139,4 @@ printTable(
 );
 for (const row of Object.values(results))
   for (const [system, of] of Object.entries(row)) if (of.firstError !== '') process.stdout.write(`first error of ${system}: ${of.firstError}\n`);
-writeResult('submit', { rounds, seconds, results });
+writeResult('submit', { rounds, warm, seconds, results });

@@ -42,6 +42,7 @@ export function markNodeRemoved(state: ClusterState, id: NodeId): void {
 export function markFinished(state: ClusterState, task: TaskEntry): void {
   markTask(state, task);
   leavePack(task);
+  state.changes.dirtyTasks--;
   addFinished(state.finished, task);
 }
 
@@ -50,10 +51,10 @@ export const finishedCount = ({ finishedSeq, finished }: ClusterState): number =
 
 // For the one who writes.
 
-/** About how many tasks and nodes the next take writes. */
-export function dirtyCount({ changes, finishedSeq, finished }: ClusterState): number {
+/** What the next take writes: alive tasks, which it encodes then; and finished ones, which were encoded as they ended. */
+export function dirtyCount({ changes, finishedSeq, finished }: ClusterState): { readonly alive: number; readonly finished: number; readonly nodes: number } {
   const first = finished.fresh[0]?.first;
-  return changes.dirtyTasks + changes.nodes.size + (first === undefined ? 0 : finishedSeq - first + 1);
+  return { alive: changes.dirtyTasks, finished: first === undefined ? 0 : finishedSeq - first + 1, nodes: changes.nodes.size };
 }
 
 /** The records changed since the last take, and the meta record; [] if no block was applied since. `mark` is for changesDurable. */

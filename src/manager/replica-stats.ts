@@ -65,6 +65,7 @@ export function statsOf(
   },
 ): ReplicaStats {
   const { lane, proposals, reads, snapshots, machine, leadership } = parts;
+  const dirty = dirtyCount(machine.state);
   return {
     ...counters,
     lane: { ...lane },
@@ -79,7 +80,7 @@ export function statsOf(
     commandsApplied: machine.commandsApplied,
     appliedIndex: machine.index,
     durableAppliedIndex: machine.writer.durable.index,
-    dirtyRecords: dirtyCount(machine.state),
+    dirtyRecords: dirty.alive + dirty.finished + dirty.nodes,
     waiters: parts.waiters,
     watches: leadership === null ? 0 : leadership.watches.size,
     leases: leadership === null ? 0 : leadership.liveness.size,

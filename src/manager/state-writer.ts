@@ -8,8 +8,13 @@ import { fraction, type Random } from '../random.js';
 import type { StateWrite } from './lane.js';
 import { LogSize } from './log-size.js';
 
-/** More dirty records than this are written without waiting for flushMs. */
+/** More changed tasks than this are written without waiting for flushMs. */
 const DIRTY_MAX = 30_000;
+/**
+ * Of a backlog that grows: to encode an alive task takes over a microsecond, during which nothing else is done. Where tasks end as fast as they come, waiting
+ * pays: most of them end before they are ever written as pending.
+ */
+const BACKLOG_MAX = 6000;
 
 /** Two thirds to all. */
 const drawShare = (random: Random): number => (2 + fraction(random)) / 3;
@@ -68,13 +73,18 @@ export class StateWriter {
   /** Null: nothing is due. */
   take(state: ClusterState, index: LogIndex, term: Term): StateWrite | null {
     if (this.unwrittenSinceMs === null) return null;
-    const due = this.wanted || this.clock.nowMs() - this.unwrittenSinceMs >= this.flushMs * this.share || dirtyCount(state) > DIRTY_MAX * this.share;
+    const due = this.wanted || this.clock.nowMs() - this.unwrittenSinceMs >= this.flushMs * this.share || this.isMuch(state);
     if (!due) return null;
     const { changes, mark } = takeChanges(state);
     this.unwrittenSinceMs = null;
     this.wanted = false;
     this.share = drawShare(this.random);
     return { changes, applied: { index, term, configuration: this.configuration }, durable: () => changesDurable(state, mark) };
+  }
+
+  private isMuch(state: ClusterState): boolean {
+    const { alive, finished } = dirtyCount(state);
+    return alive + finished > DIRTY_MAX * this.share || (alive > BACKLOG_MAX * this.share && finished * 2 < alive);
   }
 
   compaction(streaming: boolean): SnapshotMeta | null {

@@ -44,14 +44,34 @@ const F = (first: number): string => finishedKey(first);
 const forget = (upTo: number): Command => ({ type: 'forget', upTo });
 const cancel = (id: string): Command => ({ type: 'cancel', taskId: taskId(id), reason: '' });
 
+t.test('what the next take writes is counted: the alive tasks of changed packs, and those that ended', async (t) => {
+  const { state, apply } = bare();
+  apply(submit('a'), submit('b'), submit('c'), register('n', {}));
+  takeChanges(state);
+  t.same(dirtyCount(state), { alive: 0, finished: 0, nodes: 0 });
+  apply({ type: 'assign', pairs: [{ taskId: taskId('b'), nodeId: nodeId('n') }] });
+  t.equal(dirtyCount(state).alive, 3, 'they lie in one pack');
+  apply(cancel('a'));
+  t.match(dirtyCount(state), { alive: 2, finished: 1 });
+  apply(submit('d'));
+  t.match(dirtyCount(state), { alive: 3, finished: 1 });
+  const { changes } = takeChanges(state);
+  t.same(
+    changes.map((change) => change.key).filter((key) => key.startsWith('t/') || key.startsWith('f/')),
+    [T0, F(1)],
+  );
+  apply(cancel('c'), cancel('d'));
+  t.match(dirtyCount(state), { alive: 1, finished: 2 });
+});
+
 t.test('each record is written once however often it changed, and nothing twice', async (t) => {
   const { state, apply } = bare();
   t.same(keys(state), [], 'nothing happened yet');
   apply(submit('a'), submit('b'), register('n', {}));
   apply({ type: 'assign', pairs: [{ taskId: taskId('a'), nodeId: nodeId('n') }] });
-  t.equal(dirtyCount(state), 3);
+  t.same(dirtyCount(state), { alive: 2, finished: 0, nodes: 1 });
   t.same(keys(state), ['m', 'n/n', T0]);
-  t.equal(dirtyCount(state), 0);
+  t.same(dirtyCount(state), { alive: 0, finished: 0, nodes: 0 });
   t.same(keys(state), []);
   apply({ type: 'tick' });
   t.same(keys(state), ['m'], 'the revision moved on');

@@ -529,6 +529,22 @@ t.test('the persisted state and the base of the log carry the configuration at t
   t.match(write(21), { index: 21, configuration: begin }, 'a snapshot brings its own');
 });
 
+t.test('a backlog that grows is written down in small portions; where tasks end as they come it is left to time', async (t) => {
+  const begin = { index: logIndex(0), term: term(0), configuration: plainConfiguration([serverId(1)]) };
+  const due = (alive: number, finished: number): boolean => {
+    const writer = new StateWriter(new ManualClock(), { uint32: () => 0xffff_ffff }, 1000, 8000, begin);
+    writer.applied({ index: logIndex(1), term: term(1), kind: 'command', data: new Uint8Array(1) });
+    const state = newState();
+    state.changes.dirtyTasks = alive;
+    state.finishedSeq = finished;
+    if (finished > 0) state.finished.fresh.push({ first: 1, encode: () => new Uint8Array(0) } as never);
+    return writer.take(state, logIndex(1), term(1)) !== null;
+  };
+  t.same([due(5900, 0), due(6100, 0)], [false, true]);
+  t.same([due(6100, 2000), due(6100, 4000), due(14_000, 8000)], [true, false, false]);
+  t.same([due(10_000, 15_000), due(14_000, 17_000), due(0, 31_000)], [false, true, true]);
+});
+
 t.test(
   'managers that apply the same at the same moments write their state down at different ones: within two thirds of the bound and the whole of it',
   async (t) => {

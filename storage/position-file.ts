@@ -64,7 +64,8 @@ export class PositionFile {
 
   /** PERF: a copy into the system's memory, some 10 us; to have a thread do it takes ten times as long. */
   async writeNote(bytes: Uint8Array): Promise<void> {
-    checkWritten(fs.writeSync(this.#quick, bytes, 0, bytes.byteLength, NOTE * BLOCK_BYTES), bytes.byteLength);
+    const fault = shortWrite(fs.writeSync(this.#quick, bytes, 0, bytes.byteLength, NOTE * BLOCK_BYTES), bytes.byteLength);
+    if (fault !== null) throw fault;
   }
 
   close(): void {
@@ -82,19 +83,16 @@ export function machineBoot(): number {
   }
 }
 
-function checkWritten(written: number, wanted: number): void {
-  if (written !== wanted) throw new Error(`the position file took ${written} of ${wanted} bytes`);
-}
+/** Null: all of it was taken. */
+const shortWrite = (written: number, wanted: number): Error | null =>
+  written === wanted ? null : new Error(`the position file took ${written} of ${wanted} bytes`);
 
 function write(file: number, block: number, bytes: Uint8Array): Promise<void> {
   return new Promise((done, failed) => {
     fs.write(file, bytes, 0, bytes.byteLength, block * BLOCK_BYTES, (error, written) => {
-      if (error !== null) return failed(error);
-      try {
-        done(checkWritten(written, bytes.byteLength));
-      } catch (short) {
-        failed(short as Error);
-      }
+      const fault = error ?? shortWrite(written, bytes.byteLength);
+      if (fault === null) done();
+      else failed(fault);
     });
   });
 }

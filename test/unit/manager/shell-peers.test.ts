@@ -176,6 +176,11 @@ t.test('frames: any cut of the bytes gives the same frames; any damage gives a f
   t.equal(read([Buffer.concat([PREAMBLE.subarray(0, 7), Uint8Array.of(9)])]).fault, 'version');
 });
 
+const turnEnds = (): Promise<void> =>
+  new Promise((done) => {
+    setImmediate(done);
+  });
+
 t.test('what is written leaves with the end of the turn, or at once where it is flushed: once', async (t) => {
   const listener = createServer((socket) => socket.on('data', () => {}).on('error', () => {}));
   await new Promise<void>((done) => {
@@ -191,10 +196,10 @@ t.test('what is written leaves with the end of the turn, or at once where it is 
   connection.flush();
   const flushed = socket.bytesWritten;
   t.ok(flushed > 0, 'before the turn ends');
-  await delay(5);
+  await turnEnds();
   t.equal(socket.bytesWritten, flushed, 'not once more');
   connection.write('keepalive');
-  await delay(5);
+  await turnEnds();
   t.ok(socket.bytesWritten > flushed, 'with the end of the turn');
   connection.close('done');
   await new Promise((done) => {

@@ -839,6 +839,19 @@ t.test('with leases a leader reads without a word to the others; followers ask i
   t.ok((await messages(7)) < 40, 'the heartbeats that time asks for, and nothing else');
 });
 
+t.test('a lone writer costs its appends and their answers: commits are told with the next append, or the next tick', async (t) => {
+  const messages = async (commitWithTick: boolean | null): Promise<number> => {
+    const house = await House.open({ managers: 3, raft: commitWithTick === null ? {} : { commitWithTick } });
+    await house.ask(house.submit(house.leader, { id: 'first' }));
+    await house.elapse(1000);
+    const before = house.network.stats.messages;
+    for (let at = 0; at < 100; at += 1) await house.ask(house.submit(house.leader, { id: `t${at}` }));
+    return house.network.stats.messages - before;
+  };
+  const [usual, atOnce] = [await messages(null), await messages(false)];
+  t.ok(usual < atOnce * 0.75, `${usual} messages for 100 submits, ${atOnce} where every commit is told at once`);
+});
+
 t.test('what waits before the log is refused as soon as the leadership is gone: nothing of it was taken', async (t) => {
   const house = await House.open({ managers: 3, raft: { uncommittedCountMax: 2 } });
   const { leader } = house;

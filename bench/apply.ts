@@ -5,7 +5,7 @@
 import { applyBlock } from '../src/cluster/apply.js';
 import { changesDurable, takeChanges } from '../src/cluster/changes.js';
 import { dropPack } from '../src/cluster/packs.js';
-import { decodeBlock, encodeBlock } from '../src/cluster/codec.js';
+import { decodeBlock, encodeBlock } from '../src/cluster/blocks.js';
 import type { Block, Command } from '../src/cluster/command.js';
 import { type Epoch, nodeId, revision, session, type TaskId, taskId } from '../src/cluster/ids.js';
 import type { AttemptResult, Json } from '../src/cluster/model.js';

@@ -1,4 +1,4 @@
-import { encodeAlivePack, encodeMeta, encodeNode, finishedKey, META_KEY, type Meta, nodeKey, packKey } from './codec.js';
+import { encodeAlivePack, encodeMeta, encodeNode, finishedKey, META_KEY, type Meta, nodeKey, packKey } from './records.js';
 import { addFinished, finishedDurable, takeFinished } from './finished.js';
 import type { NodeId } from './ids.js';
 import { dropPack, leavePack, type TaskPack } from './packs.js';

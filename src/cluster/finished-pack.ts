@@ -1,4 +1,5 @@
-import { encodeFinishedPack, type FinishedHeader, taskInLines, writeTask } from './codec.js';
+import { encodeFinishedPack, type FinishedHeader, taskInLines } from './records.js';
+import { writeTask } from './task-line.js';
 import type { TaskId } from './ids.js';
 import { JsonWriter } from './json-writer.js';
 import type { Task, TaskState } from './model.js';

@@ -1,4 +1,4 @@
-import { type FinishedHeader, finishedHeader, finishedKey, taskInPack } from './codec.js';
+import { type FinishedHeader, finishedHeader, finishedKey, taskInPack } from './records.js';
 import { FinishedIndex } from './finished-index.js';
 import { NewPack } from './finished-pack.js';
 import type { TaskId } from './ids.js';

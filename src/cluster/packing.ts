@@ -17,6 +17,20 @@ export const NO_CONSTRAINTS: readonly Constraint[] = [];
 /** id, run, 0 or the rest. */
 export const SPEC_WIDTH = 3;
 
+/**
+ * Around a handler's input, which stands as it is behind the JSON that names the handler: a text of a hundred characters takes a fifth of the time that it
+ * takes as a JSON string in JSON, to write, and half to read. What JSON.stringify wrote has no bare tab in it.
+ */
+export const TAB = 9;
+
+/** False: there is none. The closing tab is the caller's, behind the last. */
+export function writeInput(to: JsonWriter, { run }: TaskSpec): boolean {
+  if (run.type !== 'handler') return false;
+  to.byte(TAB);
+  to.plain(run.inputText);
+  return true;
+}
+
 export function writeSpec(to: JsonWriter, spec: TaskSpec): void {
   to.text(spec.id);
   writeRun(to, spec.run);
@@ -55,13 +69,11 @@ const isUsual = ({ priority, resources, constraints, attemptsMax, backoffMs, bac
   timeoutMs === USUAL.timeoutMs &&
   graceMs === USUAL.graceMs;
 
-/** With the commas around it. */
+/** With the commas around it; a handler's input follows later (writeInput). */
 function writeRun(to: JsonWriter, run: StoredRun): void {
   if (run.type === 'handler') {
     to.raw(',[');
     to.text(run.name);
-    to.raw(',');
-    to.text(run.inputText);
   } else {
     to.raw(',[');
     to.json(run.argv);
@@ -79,10 +91,10 @@ function writeRun(to: JsonWriter, run: StoredRun): void {
   to.raw('],');
 }
 
-/** The SPEC_WIDTH values from `at` on. */
-export function specAt(values: readonly unknown[], at: number): TaskSpec {
+/** The SPEC_WIDTH values from `at` on. `inputOf`: what stood behind the JSON; called for a handler only. */
+export function specAt(values: readonly unknown[], at: number, inputOf: () => string): TaskSpec {
   const id = values[at] as TaskSpec['id'];
-  const run = unpackRun(values[at + 1] as PackedRun);
+  const run = unpackRun(values[at + 1] as PackedRun, inputOf);
   const rest = values[at + 2] as PackedRest | 0;
   // In one order, so that all specs are of one shape.
   if (rest === 0) {
@@ -95,12 +107,12 @@ export function specAt(values: readonly unknown[], at: number): TaskSpec {
 }
 
 type PackedRest = readonly [number, number, number, number, readonly Constraint[] | 0, number, number, number, number, number];
-/** A handler's name and input, or argv, env and cwd. */
-type PackedRun = readonly [string, string] | readonly [readonly string[], { readonly [name: string]: string } | 0, string | null];
+/** A handler's name, or argv, env and cwd. */
+type PackedRun = readonly [string] | readonly [readonly string[], { readonly [name: string]: string } | 0, string | null];
 
-function unpackRun(packed: PackedRun): StoredRun {
-  if (typeof packed[0] === 'string') return { type: 'handler', name: packed[0], inputText: packed[1] as string };
-  const [argv, env, cwd] = packed as Exclude<PackedRun, readonly [string, string]>;
+function unpackRun(packed: PackedRun, inputOf: () => string): StoredRun {
+  if (typeof packed[0] === 'string') return { type: 'handler', name: packed[0], inputText: inputOf() };
+  const [argv, env, cwd] = packed as Exclude<PackedRun, readonly [string]>;
   return { type: 'exec', argv, env: env === 0 ? NO_STRINGS : env, cwd };
 }
 

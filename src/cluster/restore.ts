@@ -1,4 +1,4 @@
-import { decodeMeta, decodeNode, finishedHeader, META_KEY, tasksInPack } from './codec.js';
+import { decodeMeta, decodeNode, finishedHeader, META_KEY, tasksInPack } from './records.js';
 import { newTask } from './entries.js';
 import { restoreFinished } from './finished.js';
 import { invariant } from './invariant.js';
@@ -9,7 +9,7 @@ import { enqueue, joinRequirement } from './queue.js';
 import { type ClusterState, newState, type NodeEntry, type TaskEntry } from './state.js';
 import { sharedRun } from './tasks.js';
 
-export { RESTORE_RANGES } from './codec.js';
+export { RESTORE_RANGES } from './records.js';
 
 /** Builds the state from the records of RESTORE_RANGES, given in that order. What it gives behaves as if it had never been away. */
 export class Restore {

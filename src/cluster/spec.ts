@@ -1,5 +1,5 @@
 import type { TaskId } from './ids.js';
-import { CodecError } from './codec.js';
+import { CodecError } from './bytes.js';
 import { NO_STRINGS, notJson, sameJson, sameStrings, sortedStrings } from './json.js';
 import type { Constraint, Json, Resources, StoredRun, TaskSpec } from './model.js';
 import { NO_CONSTRAINTS } from './packing.js';

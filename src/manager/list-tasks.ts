@@ -1,5 +1,5 @@
 import type { Storage } from '../../storage/storage.js';
-import { ALIVE_RANGE, aliveIds, FINISHED_RANGE, finishedHeader, finishedKey, packFirst, packKey, tasksInPack } from '../cluster/codec.js';
+import { ALIVE_RANGE, aliveIds, FINISHED_RANGE, finishedHeader, finishedKey, packFirst, packKey, tasksInPack } from '../cluster/records.js';
 import type { TaskEntry } from '../cluster/entries.js';
 import type { TaskId } from '../cluster/ids.js';
 import { FINISHED, type Task, type TaskState } from '../cluster/model.js';

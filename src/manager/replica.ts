@@ -6,7 +6,7 @@ import type { InstallSnapshot } from '../../raft/message.js';
 import { DEFAULT_OPTIONS, newEffects, Raft, type RaftOptions, type Status } from '../../raft/index.js';
 import type { Storage } from '../../storage/storage.js';
 import { type Clock, sleep } from '../clock.js';
-import { encodeBlock } from '../cluster/codec.js';
+import { encodeBlock } from '../cluster/blocks.js';
 import type { Command, Outcome } from '../cluster/command.js';
 import type { ClusterState, FinishedLookup } from '../cluster/state.js';
 import type { Logger } from '../logger.js';

@@ -3,7 +3,7 @@ import type { LogIndex, Term } from '../../raft/ids.js';
 import type { Storage } from '../../storage/storage.js';
 import type { Clock } from '../clock.js';
 import { applyBlock } from '../cluster/apply.js';
-import { decodeBlock } from '../cluster/codec.js';
+import { decodeBlock } from '../cluster/blocks.js';
 import type { Block } from '../cluster/command.js';
 import { revision } from '../cluster/ids.js';
 import { type Applied, type ClusterState, type FinishedLookup, newState } from '../cluster/state.js';

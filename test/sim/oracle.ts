@@ -1,6 +1,7 @@
 import { applyBlock } from '../../src/cluster/apply.js';
 import { changesDurable, liveRecords, takeChanges } from '../../src/cluster/changes.js';
-import { decodeBlock, decodeMeta, finishedHeader, META_KEY } from '../../src/cluster/codec.js';
+import { decodeBlock } from '../../src/cluster/blocks.js';
+import { decodeMeta, finishedHeader, META_KEY } from '../../src/cluster/records.js';
 import type { Block, Outcome } from '../../src/cluster/command.js';
 import type { TaskId } from '../../src/cluster/ids.js';
 import { checkInvariants } from '../../src/cluster/invariants.js';
@@ -100,7 +101,7 @@ export class Oracle {
         this.#live.put(share);
         const lines = key.startsWith('t/') ? new Set(linesOf(value)) : null;
         // Of a pack only those whose line is another now; who left it has finished, and is seen there.
-        if (lines !== null) for (const line of lines) if (before?.lines?.has(line) !== true) touched.add((JSON.parse(line) as [string])[0]);
+        if (lines !== null) for (const line of lines) if (before?.lines?.has(line) !== true) touched.add(idOfLine(line));
         this.#known.set(key, { share, lines });
       }
     }
@@ -111,7 +112,7 @@ export class Oracle {
   #forget(seq: number, touched: Set<string>): void {
     const line = this.#lines.get(seq);
     if (line === undefined) return;
-    touched.add((JSON.parse(Buffer.from(line).toString()) as [string])[0]);
+    touched.add(idOfLine(textOf(line)));
     this.#all.add(`f/${seq}`, line, -1);
     this.#lines.delete(seq);
   }
@@ -137,6 +138,9 @@ export interface Digests {
 
 const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 const linesOf = (record: Uint8Array): string[] => textOf(record).split('\n').slice(1);
+
+/** A task's line is JSON, and its input behind a tab. */
+const idOfLine = (line: string): string => (JSON.parse(line.split('\t', 1)[0] as string) as [string])[0];
 
 /** What a record of finished tasks holds, line by line. */
 export function finishedLines(record: Uint8Array): { readonly seq: number; readonly id: string; readonly line: Uint8Array }[] {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { applyBlock } from '../../../src/cluster/apply.js';
 import { changesDurable, liveRecords, takeChanges } from '../../../src/cluster/changes.js';
-import { decodeBlock, encodeBlock, FINISHED_RANGE, tasksInPack } from '../../../src/cluster/codec.js';
+import { decodeBlock, encodeBlock } from '../../../src/cluster/blocks.js';
+import { FINISHED_RANGE, tasksInPack } from '../../../src/cluster/records.js';
 import type { Block, Command, Held, Outcome, ReportItem } from '../../../src/cluster/command.js';
 import { epoch, nodeId, revision, session, type TaskId, taskId } from '../../../src/cluster/ids.js';
 import { checkInvariants } from '../../../src/cluster/invariants.js';
@@ -69,6 +70,15 @@ export class Replica {
     return text.join('\n');
   }
 }
+
+/** One state, and records that only the caller fills. */
+export const bare = () => {
+  const state = newState();
+  let index = 0;
+  const records = new Map<string, Uint8Array>();
+  const apply = (...commands: Command[]) => applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), (key) => records.get(key));
+  return { state, records, apply };
+};
 
 /**
  * Tells a story to three replicas: one that applies what it was given and writes seldom, a follower that reads it from the log, and one that is

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { decodeBlock, encodeBlock } from '../../../src/cluster/codec.js';
+import { decodeBlock, encodeBlock } from '../../../src/cluster/blocks.js';
 import type { Block, Command, Outcome } from '../../../src/cluster/command.js';
 import { epoch, type NodeId, nodeId, session, type TaskId, taskId } from '../../../src/cluster/ids.js';
 import { FINISHED, type Task } from '../../../src/cluster/model.js';

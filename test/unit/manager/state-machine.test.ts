@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { Configuration, Entry, SnapshotMeta } from '../../../raft/entry.js';
 import type { LogIndex, Term } from '../../../raft/ids.js';
-import { encodeBlock } from '../../../src/cluster/codec.js';
+import { encodeBlock } from '../../../src/cluster/blocks.js';
 import { StateMachine } from '../../../src/manager/state-machine.js';
 import type { Storage } from '../../../storage/storage.js';
 import { deferred } from '../../sim/deferred.js';

@@ -13,6 +13,7 @@ export class CodecError extends Error {
 }
 
 const decoder = new TextDecoder();
+
 /** Throws CodecError. `what`: for the message. */
 export function parse(bytes: Uint8Array, version: number, what: string): unknown {
   if (bytes[0] !== version) {

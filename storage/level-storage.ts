@@ -24,6 +24,7 @@ import { messageOf } from './read.js';
 import { checkStamp } from './recover.js';
 import { rebuildFault } from './repair.js';
 import { type Storage, StorageError } from './storage.js';
+import { writeBufferBytes } from './write-buffer.js';
 
 export interface LevelStorageOptions {
   /** Made if it is not there; otherwise empty, or this very server's. */
@@ -62,8 +63,6 @@ const OPEN_OPTIONS = {
   // No compression: the check of the table files reads them as they are (leveldb-files.ts).
   compression: false,
   cacheSize: 32 << 20,
-  // Large: most log entries are put and deleted again within one (docs/decisions/0003-state-writes.md).
-  writeBufferSize: 64 << 20,
   maxFileSize: 8 << 20,
 } as const;
 
@@ -78,14 +77,14 @@ async function openLevelDevice(directory: Directory, options: LevelStorageOption
     if (position !== null) {
       // Before LevelDB is touched: it moves files about as soon as it is opened.
       checkStamp(position.stamp, options);
-      const opened = await openChecked(directory).catch((error: unknown) => {
+      const opened = await openChecked(directory, options.serverId).catch((error: unknown) => {
         if (!(error instanceof StorageError) || error.code !== 'storageDamaged') throw error;
         return error;
       });
       const database = opened instanceof StorageError ? await replaceDatabase(directory, position, options, opened) : opened;
       return new LevelDevice(directory, database, position, options.onSynced ?? null, opened instanceof StorageError ? whatOf(opened) : null);
     }
-    return new LevelDevice(directory, await createDatabase(directory), null, options.onSynced ?? null, null);
+    return new LevelDevice(directory, await createDatabase(directory, options.serverId), null, options.onSynced ?? null, null);
   } catch (error) {
     position?.close();
     throw error;
@@ -93,11 +92,11 @@ async function openLevelDevice(directory: Directory, options: LevelStorageOption
 }
 
 /** Rejects with storageDamaged where LevelDB, or a look at its files, says that something is wrong. */
-async function openChecked(directory: Directory): Promise<Database> {
+async function openChecked(directory: Directory, server: ServerId): Promise<Database> {
   if (directory.damage !== null) throw damaged(directory.damage);
   await checkInfoLog(directory, ['LOG.old', 'LOG']);
   await checkTables(directory);
-  const database = await openDatabase(directory, false);
+  const database = await openDatabase(directory, server, false);
   await checkInfoLog(directory, ['LOG']).catch(async (error: unknown) => {
     await database.close();
     throw error;
@@ -113,10 +112,10 @@ async function replaceDatabase(directory: Directory, position: PositionFile, opt
   // Nobody's damage is mended under the feet of a process that runs on it.
   let lock: Database | null = null;
   try {
-    if (path !== null) lock = await openDatabase({ ...directory, databasePath: path }, true);
+    if (path !== null) lock = await openDatabase({ ...directory, databasePath: path }, options.serverId, true);
     if (directory.damage === null) await markDamaged(directory, whatOf(cause));
     await putAway(directory);
-    return await openDatabase(directory, true);
+    return await openDatabase(directory, options.serverId, true);
   } finally {
     await lock?.close();
     await dropLock(directory);
@@ -124,18 +123,18 @@ async function replaceDatabase(directory: Directory, position: PositionFile, opt
 }
 
 /** What an unfinished first boot left may not open at all; nothing in it was ever acknowledged. */
-async function createDatabase(directory: Directory): Promise<Database> {
+async function createDatabase(directory: Directory, server: ServerId): Promise<Database> {
   try {
-    return await openDatabase(directory, true);
+    return await openDatabase(directory, server, true);
   } catch (error) {
     if (!(error instanceof StorageError) || error.code !== 'storageDamaged') throw error;
     await fsp.rm(directory.databasePath, { recursive: true, force: true });
-    return openDatabase(directory, true);
+    return openDatabase(directory, server, true);
   }
 }
 
-async function openDatabase(directory: Directory, createIfMissing: boolean): Promise<Database> {
-  const database: Database = new Level(directory.databasePath, { ...OPEN_OPTIONS, createIfMissing });
+async function openDatabase(directory: Directory, server: ServerId, createIfMissing: boolean): Promise<Database> {
+  const database: Database = new Level(directory.databasePath, { ...OPEN_OPTIONS, writeBufferSize: writeBufferBytes(server), createIfMissing });
   try {
     await database.open();
     return database;

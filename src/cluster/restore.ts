@@ -9,8 +9,6 @@ import { enqueue, joinRequirement } from './queue.js';
 import { type ClusterState, newState, type NodeEntry, type TaskEntry } from './state.js';
 import { sharedRun } from './tasks.js';
 
-export { RESTORE_RANGES } from './records.js';
-
 /** Builds the state from the records of RESTORE_RANGES, given in that order. What it gives behaves as if it had never been away. */
 export class Restore {
   #state = newState();
@@ -50,22 +48,9 @@ export class Restore {
     Object.assign(state.counts, counts);
   }
 
-  #node({ id, labels, capacity, state, draining, incarnation, session, registeredAtMs, changedAtMs, revision }: Node): void {
-    const node: NodeEntry = {
-      id,
-      labels,
-      capacity,
-      state,
-      draining,
-      incarnation,
-      session,
-      registeredAtMs,
-      changedAtMs,
-      revision,
-      used: { cpuMillis: 0, memoryMiB: 0, slots: 0 },
-      assigned: new Map(),
-    };
-    this.#state.nodes.set(id, node);
+  #node(stored: Node): void {
+    const node: NodeEntry = { ...stored, used: { cpuMillis: 0, memoryMiB: 0, slots: 0 }, assigned: new Map() };
+    this.#state.nodes.set(node.id, node);
     addLabels(this.#state.labels, node);
   }
 

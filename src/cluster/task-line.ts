@@ -22,13 +22,15 @@ import {
 /** Where else the letter of its state stands: a task that never ran; one that ended well at its first try. Nearly every task is one of them. */
 const FRESH = 0;
 const FIRST_TRY = 1;
+const FRESH_NEXT = `,${FRESH},`;
+const FIRST_TRY_NEXT = `,${FIRST_TRY},`;
 
 /** A task as one line of its pack: JSON, and a handler's input behind it. */
 export function writeTask(to: JsonWriter, task: Task): void {
   to.raw('[');
   writeSpec(to, task.spec);
   if (isFresh(task)) {
-    to.raw(',0,');
+    to.raw(FRESH_NEXT);
     to.numberThen(task.submittedAtMs);
     to.numberThen(task.submittedRevision);
     to.number(task.queuedSeq);
@@ -74,7 +76,7 @@ function isFirstTry(task: Task): boolean {
 function writeFirstTry(to: JsonWriter, task: Task): void {
   const { submittedAtMs, result } = task;
   const { assignedAtMs, startedAtMs } = task.attempts[0] as Attempt;
-  to.raw(',1,');
+  to.raw(FIRST_TRY_NEXT);
   to.numberThen(task.epoch);
   to.textOrNull(task.nodeId);
   to.raw(',');

@@ -183,7 +183,7 @@ const manager: readonly Mutant[] = [
   mutant(
     'write-answered-before-commit',
     'a submit is acknowledged when it is in the log of the leader',
-    'src/manager/replica.ts',
+    'src/manager/loop.ts',
     '    const outcome = this.proposals.add(commands, bytes, kind, this.clock.nowMs());\n    this.wake();\n    return outcome;\n',
     "    const outcome = this.proposals.add(commands, bytes, kind, this.clock.nowMs());\n    this.wake();\n    if (kind !== 'client' || commands[0]?.type !== 'submit') return outcome;\n    outcome.catch(() => {});\n    return Promise.resolve(commands.map((command) => ({ code: 'submitted', taskId: command.task.id, state: 'pending', revision: this.machine.index + 1 })));\n",
     unit('a write that finds no quorum is answered when its time is over'),
@@ -209,8 +209,8 @@ const manager: readonly Mutant[] = [
     'leader-reads-alone',
     'a manager that believes to lead answers reads from what it has, without asking the others',
     'src/manager/replica.ts',
-    '    const granted = this.reads.add(this.clock.nowMs());\n',
-    '    if (this.core.isLeader) return Promise.resolve();\n    const granted = this.reads.add(this.clock.nowMs());\n',
+    '    const granted = this.loop.reads.add(this.clock.nowMs());\n',
+    '    if (this.loop.isLeader) return Promise.resolve();\n    const granted = this.loop.reads.add(this.clock.nowMs());\n',
     unit('a leader that was away asks before it answers'),
     sim('pauses', 20, 'linearizable reads'),
     unit('a leader that slept, and is cut off when it wakes'),
@@ -218,7 +218,7 @@ const manager: readonly Mutant[] = [
   mutant(
     'queued-after-leadership',
     'what waited before the log when the leadership went is told nothing',
-    'src/manager/replica.ts',
+    'src/manager/loop.ts',
     'if (raft.isLeader || this.proposals.queued === 0) return;',
     'if (this.proposals.queued >= 0) return;',
     unit('what waits before the log is refused as soon as the leadership is gone'),
@@ -226,7 +226,7 @@ const manager: readonly Mutant[] = [
   mutant(
     'handed-over-is-refused',
     'a write that waits for the hand-over is refused as soon as the leadership is gone, when there is nobody to go to yet',
-    'src/manager/replica.ts',
+    'src/manager/loop.ts',
     "return outcome.code === 'busy' || outcome.code === 'transferring' || this.handing.successor !== NO_SERVER ? 'busy' : 'refused';",
     "return outcome.code === 'busy' || outcome.code === 'transferring' ? 'busy' : 'refused';",
     unit('a leader that stops hands over first'),
@@ -234,7 +234,7 @@ const manager: readonly Mutant[] = [
   mutant(
     'queue-refused-between-leaders',
     'the same for what never came as far as a block',
-    'src/manager/replica.ts',
+    'src/manager/loop.ts',
     'if (this.handing.successor === NO_SERVER || raft.leader !== NO_SERVER) this.proposals',
     'if (this.proposals.queued > 0) this.proposals',
     unit('a leader that stops hands over first'),
@@ -242,7 +242,7 @@ const manager: readonly Mutant[] = [
   mutant(
     'stopping-takes-over',
     'a manager that is stopping campaigns when the leader hands over to it, and is gone when it has won',
-    'src/manager/replica.ts',
+    'src/manager/loop.ts',
     "if (message.type !== 'timeoutNow' || this.phase === 'running') this.step",
     "if (message.type !== 'timeoutNow' || this.alive) this.step",
     unit('who stops takes nothing over'),
@@ -250,7 +250,7 @@ const manager: readonly Mutant[] = [
   mutant(
     'turn-before-time',
     'A46: after a stall a turn grants reads by a lease that is over, because the time has not been told yet',
-    'src/manager/replica.ts',
+    'src/manager/loop.ts',
     '    this.tellTime();\n    const startedMs',
     '    const startedMs',
     unit('with leases: time is told before a turn'),

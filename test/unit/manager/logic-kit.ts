@@ -38,7 +38,10 @@ export interface HouseOptions {
   readonly raft?: Partial<RaftOptions>;
   readonly writeMs?: () => number;
   readonly seed?: number;
+  /** What a manager gives to its network and its disk, in order: entries for a peer, the word that what was sent shall leave, a write. */
+  readonly trace?: (id: number, step: Step) => void;
 }
+type Step = 'append' | 'flush' | 'write';
 
 type Unary = Exclude<RouteName, 'watchAssignments'>;
 
@@ -109,7 +112,13 @@ export class House {
       tailBytesMax: 1 << 20,
       randomIncarnation: () => `m${box.id}`,
     });
-    const transport = new Link(this.network, process, `m${box.id}`);
+    const tell = (what: Step): void => this.options.trace?.(box.id, what);
+    const write = storage.write.bind(storage);
+    storage.write = (batch) => {
+      tell('write');
+      return write(batch);
+    };
+    const transport = new Link(this.network, process, `m${box.id}`, tell);
     const logger: Logger = {
       log: (level, message, fields) => {
         this.logged.push({ id: box.id, level, message, fields });
@@ -295,12 +304,14 @@ class Link implements Transport {
   private readonly network: Network;
   private readonly process: Process;
   private readonly name: string;
+  private readonly tell: (what: Step) => void;
   private events: TransportEvents | null = null;
 
-  constructor(network: Network, process: Process, name: string) {
+  constructor(network: Network, process: Process, name: string, tell: (what: Step) => void) {
     this.network = network;
     this.process = process;
     this.name = name;
+    this.tell = tell;
   }
 
   async start(events: TransportEvents): Promise<void> {
@@ -313,11 +324,14 @@ class Link implements Transport {
   }
 
   /** It has left already. */
-  flush(): void {}
+  flush(): void {
+    this.tell('flush');
+  }
 
   send(message: Message): void {
     if (this.events === null) return;
     this.network.stats.messages += 1;
+    if (message.type === 'appendRequest' && message.entries.length > 0) this.tell('append');
     const to = `m${message.to}`;
     const target = this.network.links.get(to);
     if (this.network.isCut(this.name, to) || target === undefined || !target.process.alive) {

@@ -1,6 +1,6 @@
 /**
  * A backlog of pending tasks that nobody runs: memory of the leader, submit latency on an empty and on a full cluster, restart to serving.
- * `node dist/bench/backlog.js [--tasks 1000000]`
+ * `node dist/bench/backlog.js [--tasks 1000000] [--rounds 5] [--warm 5]`
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -9,23 +9,36 @@ import { Remote } from './support/processes.js';
 import { QuorateProcesses } from './support/quorate.js';
 import { number, printTable, progress, ratios, series, spread, writeResult } from './support/report.js';
 
-const { values } = parseArgs({ options: { tasks: { type: 'string', default: '1000000' }, rounds: { type: 'string', default: '5' } } });
+const { values } = parseArgs({
+  options: {
+    tasks: { type: 'string', default: '1000000' },
+    rounds: { type: 'string', default: '5' },
+    // Before the empty cluster is measured: cold, it would make the full one look well.
+    warm: { type: 'string', default: '5' },
+  },
+});
 const tasks = Number(values.tasks);
 const rounds = Number(values.rounds);
+const warm = Number(values.warm);
 const rssMiB = (pid: number): number => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN) / 1024;
+
+const p50 = (result: LoadResult): number => result.p50Ms;
+const p99 = (result: LoadResult): number => result.p99Ms;
 
 const quorate = await QuorateProcesses.start({ managers: 3 });
 const http = new Remote<HttpLoad, LoadResult>(process.execPath, [`${import.meta.dirname}/support/http-load.js`]);
 try {
-  const latency = async (when: string): Promise<number[]> => {
-    const windows: number[] = [];
-    for (let round = 0; round < rounds; round += 1) {
-      const result = await http.ask({ address: (await quorate.leader()).address, kind: 'quorate', clients: 16, seconds: 2, batch: 1, tag: `${when}${round}` });
-      windows.push(result.p50Ms);
+  const latencies = async (when: string, windows: number): Promise<LoadResult[]> => {
+    const results: LoadResult[] = [];
+    for (let round = 0; round < windows; round += 1) {
+      progress(`backlog: ${when}, window ${round + 1}/${windows}`);
+      const { address } = await quorate.leader();
+      results.push(await http.ask({ address, kind: 'quorate', clients: 16, seconds: 2, batch: 1, tag: `${when}${round}` }));
     }
-    return windows;
+    return results;
   };
-  const empty = await latency('empty');
+  await latencies('warming up', warm);
+  const empty = await latencies('empty', rounds);
   let submitted = 0;
   const fillStarted = performance.now();
   let part = 0;
@@ -37,7 +50,7 @@ try {
     part += 1;
   }
   const fillSeconds = (performance.now() - fillStarted) / 1000;
-  const full = await latency('full');
+  const full = await latencies('full', rounds);
   const leader = await quorate.leader();
   const leaderMiB = rssMiB(quorate.pid(leader.id));
   progress('backlog: restart of every manager');
@@ -62,9 +75,12 @@ try {
     leaderRssMiB: leaderMiB,
     restartSeconds,
     fillTasksPerSecond: submitted / fillSeconds,
-    p50MsEmpty: series(empty),
-    p50MsFull: series(full),
-    fullOverEmpty: ratios(full, empty),
+    p50MsEmpty: series(empty.map(p50)),
+    p50MsFull: series(full.map(p50)),
+    fullOverEmpty: ratios(full.map(p50), empty.map(p50)),
+    p99MsEmpty: series(empty.map(p99)),
+    p99MsFull: series(full.map(p99)),
+    p99FullOverEmpty: ratios(full.map(p99), empty.map(p99)),
   };
   progress('');
   printTable(
@@ -77,6 +93,9 @@ try {
       'submit p50 ms, empty',
       'submit p50 ms, full',
       'full / empty',
+      'p99 ms, empty',
+      'p99 ms, full',
+      'full / empty',
     ],
     [
       [
@@ -87,6 +106,9 @@ try {
         spread(result.p50MsEmpty),
         spread(result.p50MsFull),
         spread(result.fullOverEmpty),
+        spread(result.p99MsEmpty),
+        spread(result.p99MsFull),
+        spread(result.p99FullOverEmpty),
       ],
     ],
   );

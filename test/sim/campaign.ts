@@ -88,6 +88,8 @@ export const SOMETIMES: readonly { readonly what: string; readonly counter: stri
   { what: 'a state was compared with the log', counter: 'stateDigests' },
   { what: 'a disk was compared with the log', counter: 'diskDigests' },
   { what: 'a worker crashed', counter: 'workerCrashes' },
+  { what: 'a worker stopped cleanly', counter: 'workerStops' },
+  { what: 'an attempt was given back by its worker', counter: 'tasks.returned' },
   { what: 'a report was superseded', counter: 'tasks.superseded' },
   { what: 'a worker spoke under a session that was over', counter: 'refused.sessionSuperseded' },
   { what: 'an end was reported twice', counter: 'tasks.repeatedEnds' },

@@ -1,5 +1,6 @@
 import type { FaultName } from './profiles.js';
-import type { SimRandom } from './random.js';
+import { SimRandom } from './random.js';
+import type { SimWorker } from './workers.js';
 import type { ManagerBox, World } from './world.js';
 
 /** Breaks things, one after the other and several at a time, and mends each of them some time later. */
@@ -7,6 +8,8 @@ export class Nemesis {
   readonly counts = new Map<FaultName, number>();
   readonly #world: World;
   readonly #random: SimRandom;
+  /** Apart, so that the draws of the others stay what they were. */
+  readonly #stops: SimRandom;
   #over = false;
   /** Of each disk, from an earlier time: to be put back. */
   readonly #copies = new Map<ManagerBox, unknown>();
@@ -14,6 +17,7 @@ export class Nemesis {
   constructor(world: World, random: SimRandom) {
     this.#world = world;
     this.#random = random;
+    this.#stops = new SimRandom(world.plan.seed, 'worker stops');
   }
 
   start(): void {
@@ -199,8 +203,12 @@ export class Nemesis {
       }
       case 'crashWorker': {
         const worker = random.pick(workers);
-        worker.crash();
-        this.#later(random.chance(0.3) ? random.real(6000, 15_000) : random.real(10, 3000), () => worker.start());
+        const downMs = random.chance(0.3) ? random.real(6000, 15_000) : random.real(10, 3000);
+        if (this.#stops.chance(0.35)) this.#stopWorker(worker, downMs);
+        else {
+          worker.crash();
+          this.#later(downMs, () => worker.start());
+        }
         return;
       }
       case 'flapWorker': {
@@ -267,6 +275,13 @@ export class Nemesis {
     const ms = this.#random.real(5, 3000) / this.#world.plan.haste;
     // After the heal too: it was told to stop before.
     this.#world.stopManager(box, () => this.#world.scheduler.at(ms, null, 'restart', () => this.#world.startManager(box)));
+  }
+
+  #stopWorker(worker: SimWorker, downMs: number): void {
+    const { plan, scheduler } = this.#world;
+    const drainMs = this.#stops.pick([0, 0, 500, 3000]) / plan.haste;
+    const graceMs = this.#stops.pick([0, 300, 3000]) / plan.haste;
+    worker.stop({ drainMs, graceMs }, () => scheduler.at(downMs / plan.haste, null, 'restart', () => worker.start()));
   }
 
   #pauseManager(box: ManagerBox): void {

@@ -92,13 +92,14 @@ export async function settle(world: World): Promise<void> {
 }
 
 /** What faults from before the heal still do: a manager that is down or will be, a write that stalls or fails, messages that are late. */
-function aftermath({ managers, network, scheduler }: World): string[] {
+function aftermath({ managers, workers, network, scheduler }: World): string[] {
   const what: string[] = [];
   for (const { endpoint, process, stopping, disk } of managers) {
     if (process === null) what.push(`${endpoint} is down`);
     else if (stopping) what.push(`${endpoint} is about to stop`);
     else if (disk.healing) what.push(`${endpoint} waits for its disk`);
   }
+  for (const { nodeId, stopping } of workers) if (stopping) what.push(`${nodeId} is about to stop`);
   if (network.lateUntilMs > scheduler.nowMs) what.push('messages are late');
   return what;
 }

@@ -51,6 +51,8 @@ t.test('a campaign of seeds: no checker complains, and it was no walk in the par
     'stateDigests',
     'diskDigests',
     'workerCrashes',
+    'workerStops',
+    'tasks.returned',
     'tasks.repeatedEnds',
     'tasks.superseded',
     'tasks.losses',

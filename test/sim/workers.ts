@@ -15,6 +15,10 @@ export class SimWorker {
   readonly #random: SimRandom;
   process: Process | null = null;
   worker: Worker | null = null;
+  /** It was told to stop, and has not yet. */
+  stopping = false;
+  /** Runs that end when they are told to. */
+  readonly #polite = new Set<object>();
 
   constructor(world: World, nodeId: string, zone: string, random: SimRandom) {
     this.#world = world;
@@ -61,9 +65,31 @@ export class SimWorker {
         () => {},
       );
       worker.start().catch((error: unknown) => {
-        if (process.alive)
+        if (process.alive && !this.stopping)
           world.scheduler.breakWith(new SimFailure('worker', `${this.nodeId} does not start: ${error instanceof Error ? error.stack : String(error)}`));
       });
+    });
+  }
+
+  /** SIGTERM. `then` follows when it is gone, unless something else ended it first. */
+  stop(how: { readonly drainMs: number; readonly graceMs: number }, then: () => void): void {
+    const { process, worker } = this;
+    if (process === null || worker === null || this.stopping) return;
+    this.#world.note(`${this.nodeId} is stopped: drain ${how.drainMs} ms, grace ${how.graceMs} ms`);
+    this.#world.stats.workerStops++;
+    this.stopping = true;
+    process.at(0, 'SIGTERM', () => {
+      worker.stop(how).then(
+        () => {
+          if (!process.alive) return;
+          if (this.#polite.size > 0)
+            this.#world.scheduler.breakWith(new SimFailure('worker', `${this.nodeId} has stopped, and ${this.#polite.size} runs go on`));
+          this.#world.note(`${this.nodeId} has stopped`);
+          this.#end(process);
+          then();
+        },
+        (error: unknown) => this.#world.scheduler.breakWith(new SimFailure('worker', `${this.nodeId} does not stop cleanly: ${String(error)}`)),
+      );
     });
   }
 
@@ -80,6 +106,8 @@ export class SimWorker {
     if (this.process === process) {
       this.process = null;
       this.worker = null;
+      this.stopping = false;
+      this.#polite.clear();
     }
   }
 
@@ -93,6 +121,7 @@ export class SimWorker {
       scheduler.breakWith(error);
       throw error;
     }
+    if (input.fate !== 'stubborn') this.#polite.add(run);
     const aborted = new Promise<void>((resolve) => {
       if (context.signal.aborted) resolve();
       else context.signal.addEventListener('abort', () => resolve(), { once: true });
@@ -113,6 +142,8 @@ export class SimWorker {
     } catch (error) {
       runs.ended(run, 'threw', null);
       throw error;
+    } finally {
+      this.#polite.delete(run);
     }
   }
 }

@@ -70,6 +70,7 @@ export interface WorldStats {
   snapshotsInstalled: number;
   snapshotsResumed: number;
   workerCrashes: number;
+  workerStops: number;
   workersTakenOver: number;
   stateDigests: number;
   diskDigests: number;
@@ -103,6 +104,7 @@ export class World {
     snapshotsInstalled: 0,
     snapshotsResumed: 0,
     workerCrashes: 0,
+    workerStops: 0,
     workersTakenOver: 0,
     stateDigests: 0,
     diskDigests: 0,

@@ -36,6 +36,8 @@ export interface LedgerStats {
   conflicts: number;
   assigned: number;
   completions: number;
+  /** Attempts that their workers gave back. */
+  returned: number;
   superseded: number;
   unknown: number;
   repeatedEnds: number;
@@ -55,6 +57,7 @@ export class Ledger {
     conflicts: 0,
     assigned: 0,
     completions: 0,
+    returned: 0,
     superseded: 0,
     unknown: 0,
     repeatedEnds: 0,
@@ -235,6 +238,7 @@ export class Ledger {
     }
     this.#end(account, { state: item.state, result: canonical(item.result), nodeId });
     this.stats.completions++;
+    if (item.state === 'returned') this.stats.returned++;
   }
 
   #end(account: Account, end: End): void {
@@ -269,6 +273,8 @@ export class Ledger {
     // Only one that was given back costs no try.
     const back = account.ends.get(account.epoch)?.state === 'returned' ? 1 : 0;
     if (task.attempt < account.attempt - back) fail('records', `block ${index} takes ${id} back to attempt ${task.attempt}`);
+    if (back === 1 && task.state === 'pending' && task.notBeforeMs > this.#atMs)
+      fail('records', `block ${index} lets ${id} wait until ${task.notBeforeMs}, though its worker gave it back`);
     if (task.attempt > task.spec.attemptsMax) fail('records', `block ${index} gives ${id} attempt ${task.attempt} of ${task.spec.attemptsMax}`);
     const held = task.state === 'assigned' || task.state === 'running';
     if (held && !account.open) fail('records', `block ${index} leaves ${id} ${task.state} under epoch ${task.epoch}, which is over`);

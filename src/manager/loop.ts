@@ -103,7 +103,6 @@ export class Loop {
     this.machine = new StateMachine(storage, clock, random, timing.flushMs, witness ? Math.min(limits.logBytesKept, WITNESS_LOG_BYTES) : limits.logBytesKept);
     this.ticker = new Ticker(clock, timing.tickMs, (ticks, nowMs, stalledMs) => this.tick(ticks, nowMs, stalledMs));
     this.handing = new HandOver(clock, logger, this.counters, 2 * timing.electionTicks * timing.tickMs);
-    const loop = this;
     this.lane = new Lane(storage, clock, {
       takeState: () => this.machine.takeWrite(),
       takeCompaction: () => this.machine.takeCompaction(this.snapshots.sending),
@@ -127,6 +126,7 @@ export class Loop {
       firstIndex: () => this.core.status().firstIndex,
       diskFailed: (error) => this.writeFailed(error),
     });
+    const loop = this;
     this.leadershipHost = {
       config,
       clock,
@@ -154,6 +154,7 @@ export class Loop {
     }
   }
 
+  /** What the other managers have to say. */
   get incoming(): TransportEvents {
     return {
       message: (message) => {
@@ -234,6 +235,7 @@ export class Loop {
     await this.snapshots.close();
   }
 
+  /** Into the core; what follows is carried out in the next turn. */
   step(event: Event): RaftOutcome {
     if (!this.alive || this.raft === null) return { code: 'halted' };
     try {
@@ -246,15 +248,16 @@ export class Loop {
     }
   }
 
-  /** With leases, time is told before what came after it (raft/README.md, leases). */
-  private tellTime(): void {
-    if (this.raftOptions.leaseTicks > 0) this.ticker.catchUp();
-  }
-
+  /** A turn follows the work at hand. */
   wake(): void {
     if (this.turnScheduled || this.inTurn || !this.alive) return;
     this.turnScheduled = true;
     this.clock.soon(() => this.turn());
+  }
+
+  /** With leases, time is told before what came after it (raft/README.md, leases). */
+  private tellTime(): void {
+    if (this.raftOptions.leaseTicks > 0) this.ticker.catchUp();
   }
 
   private turn(): void {

@@ -99,7 +99,7 @@ export const SOMETIMES: readonly { readonly what: string; readonly counter: stri
   { what: 'a finished task was forgotten', counter: 'tasks.forgotten' },
   { what: 'a task was submitted twice', counter: 'tasks.existing' },
   { what: 'a task id was refused', counter: 'tasks.conflicts' },
-  { what: 'a client did not know the outcome', counter: 'workload.unknown' },
+  { what: 'a client did not know the outcome', counter: 'workload.unknown', slow: true },
   { what: 'a caller was told to slow down', counter: 'refused.overloaded' },
   { what: 'a read found nothing', counter: 'reads.notFound' },
   { what: 'a message was lost', counter: 'network.dropped' },

@@ -47,6 +47,20 @@ function note(absence: string): void {
   absent.add(absence);
 }
 
+/** What a scenario may load. */
+interface Up {
+  readonly quorate: QuorateProcesses;
+  /** The address of who leads now. */
+  readonly leader: () => Promise<string>;
+  /** Null where it is not installed; so with the rest. */
+  readonly etcdLeader: string | null;
+  readonly redisPort: number | null;
+  readonly http: Remote<HttpLoad, LoadResult>;
+  readonly client: Remote<ClientLoad, LoadResult>;
+  readonly bullmq: Remote<object, LoadResult> | null;
+  readonly grpc: Remote<object, LoadResult> | null;
+}
+
 async function startSystems(peers: readonly Peer[], windowsOf: (up: Up) => readonly Window[]): Promise<Systems> {
   const load = (name: string): string => join(import.meta.dirname, 'support', name);
   const quorate = await QuorateProcesses.start({ managers: 3 });
@@ -56,7 +70,7 @@ async function startSystems(peers: readonly Peer[], windowsOf: (up: Up) => reado
   if (peers.includes('bullmq') && redis === null) note('redis-server is not installed: BullMQ is missing (Debian: redis-server)');
   const up = {
     quorate,
-    leader: (await quorate.leader()).address,
+    leader: async () => (await quorate.leader()).address,
     etcdLeader: etcd === null ? null : (await etcd.leader()).address,
     redisPort: redis?.port ?? null,
     http: new Remote<HttpLoad, LoadResult>(process.execPath, [load('http-load.js')]),
@@ -74,21 +88,11 @@ async function startSystems(peers: readonly Peer[], windowsOf: (up: Up) => reado
     },
   };
 }
-interface Up {
-  readonly quorate: QuorateProcesses;
-  /** Addresses; null where it is not installed. */
-  readonly leader: string;
-  readonly etcdLeader: string | null;
-  readonly redisPort: number | null;
-  readonly http: Remote<HttpLoad, LoadResult>;
-  readonly client: Remote<ClientLoad, LoadResult>;
-  readonly bullmq: Remote<object, LoadResult> | null;
-  readonly grpc: Remote<object, LoadResult> | null;
-}
-
 function single(clients: number): Scenario {
   const windowsOf = ({ http, leader, etcdLeader, grpc }: Up): Window[] => {
-    const windows: Window[] = [{ system: 'quorate', run: (tag) => http.ask({ address: leader, kind: 'quorate', clients, seconds, batch: 1, tag }) }];
+    const windows: Window[] = [
+      { system: 'quorate', run: async (tag) => http.ask({ address: await leader(), kind: 'quorate', clients, seconds, batch: 1, tag }) },
+    ];
     if (etcdLeader !== null)
       windows.push({ system: 'etcd gateway', run: (tag) => http.ask({ address: etcdLeader, kind: 'etcdPut', clients, seconds, batch: 1, tag }) });
     if (etcdLeader !== null && grpc !== null)
@@ -101,7 +105,9 @@ function single(clients: number): Scenario {
 function arrays(clients: number): Scenario {
   const batch = 100;
   const windowsOf = ({ http, leader, etcdLeader, grpc, bullmq, redisPort }: Up): Window[] => {
-    const windows: Window[] = [{ system: 'quorate', run: (tag) => http.ask({ address: leader, kind: 'quorateArray', clients, seconds, batch, tag }) }];
+    const windows: Window[] = [
+      { system: 'quorate', run: async (tag) => http.ask({ address: await leader(), kind: 'quorateArray', clients, seconds, batch, tag }) },
+    ];
     if (etcdLeader !== null)
       windows.push({ system: 'etcd gateway', run: (tag) => http.ask({ address: etcdLeader, kind: 'etcdTxn', clients, seconds, batch, tag }) });
     if (etcdLeader !== null && grpc !== null)

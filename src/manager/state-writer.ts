@@ -11,7 +11,7 @@ import { LogSize } from './log-size.js';
 /** More changed tasks than this are written without waiting for flushMs. */
 const DIRTY_MAX = 30_000;
 /**
- * Of a backlog that grows: to encode alive tasks takes some half a millisecond a thousand, during which nothing else is done. Where tasks end as fast as they come, waiting
+ * Of a backlog that grows: its tasks are encoded in one go, during which nothing else is done. Where tasks end as fast as they come, waiting
  * pays: most of them end before they are ever written as pending.
  */
 const BACKLOG_MAX = 6000;

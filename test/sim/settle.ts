@@ -91,7 +91,7 @@ export async function settle(world: World): Promise<void> {
   for (const box of world.managers) world.checkState(box, box.replica as Replica);
 }
 
-/** What faults from before the heal still do: a manager that is down or will be, a write that stalls or fails, messages that are late. */
+/** What faults from before the heal still do: a manager that is down or will be, a worker that is stopping, a write that stalls or fails, messages that are late. */
 function aftermath({ managers, workers, network, scheduler }: World): string[] {
   const what: string[] = [];
   for (const { endpoint, process, stopping, disk } of managers) {

@@ -13,6 +13,7 @@ import { type CallHooks, type Server, type ServerTable, SimCallPort } from './ca
 import { RaftChecker } from './checkers/raft.js';
 import { RunChecker } from './checkers/runs.js';
 import { SimDisk } from './disk.js';
+import { differenceOf } from './difference.js';
 import { fail, SimFailure } from './failure.js';
 import { Network, NO_FAULTS } from './network.js';
 import { digestOfState, DiskDigest, Oracle } from './oracle.js';
@@ -449,7 +450,10 @@ export class World {
     this.stats.stateDigests++;
     const own = digestOfState(replica.state);
     if (own !== expected.live)
-      fail('replicas agree', `${box.endpoint} at revision ${revision} has state ${own}; the committed log gives ${expected.live}: ${this.difference(replica)}`);
+      fail(
+        'replicas agree',
+        `${box.endpoint} at revision ${revision} has state ${own}; the committed log gives ${expected.live}: ${differenceOf(replica.state, this.oracle.state)}`,
+      );
   }
 
   /** What is on disk is the state at its applied index, finished tasks included. */
@@ -463,20 +467,6 @@ export class World {
     this.stats.diskDigests++;
     if (digest.text !== expected.all)
       fail('disk', `${box.endpoint} ${when} holds the state ${digest.text} at applied index ${applied}; the committed log gives ${expected.all}`);
-  }
-
-  /** For people: where a manager's state differs from the oracle's (which may have gone on). */
-  difference(replica: Replica): string {
-    if (replica.state.revision !== this.oracle.state.revision) return `(the oracle stands at ${this.oracle.state.revision})`;
-    for (const [id, task] of this.oracle.state.tasks) {
-      const own = replica.state.tasks.get(id);
-      if (own === undefined) return `${id} is missing`;
-      if (own.state !== task.state || own.epoch !== task.epoch || own.revision !== task.revision)
-        return `${id} is ${own.state} epoch ${own.epoch} revision ${own.revision}, not ${task.state} ${task.epoch} ${task.revision}`;
-    }
-    for (const id of replica.state.tasks.keys()) if (!this.oracle.state.tasks.has(id)) return `${id} is too much`;
-    for (const [id, node] of this.oracle.state.nodes) if (replica.state.nodes.get(id)?.revision !== node.revision) return `node ${id} differs`;
-    return 'in the counters';
   }
 
   // --- the course of a run ---

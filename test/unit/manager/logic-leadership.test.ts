@@ -153,6 +153,26 @@ t.test('a leader that nobody can follow stops all the same, and soon; so does a 
   for (const box of house.boxes) t.equal(box.fatal, null);
 });
 
+t.test('a leader that stops while its disk stands still answers whoever waits, and does not wait for it', async (t) => {
+  let writeMs = 1;
+  const house = await House.open({ managers: 1, writeMs: () => writeMs });
+  const { leader } = house;
+  await house.ask(house.submit(leader, { id: 'taken' }));
+  writeMs = 20_000;
+  const flushed = leader.replica.flush();
+  flushed.catch(() => undefined);
+  const logged = house.submit(leader, { id: 'logged' });
+  logged.catch(() => undefined);
+  await house.elapse(50);
+  const startedMs = house.scheduler.nowMs;
+  const stop = leader.replica.stop();
+  t.equal(await house.codeOf(logged), 'outcomeUnknown', 'it may yet commit');
+  t.equal(await house.codeOf(flushed), 'shuttingDown', 'who waits for records is told that they will not come');
+  t.ok(house.scheduler.nowMs - startedMs <= 1100);
+  t.equal(await house.codeOf(stop), 'ok');
+  t.equal(leader.fatal, null);
+});
+
 t.test('who stops takes nothing over, though its disk keeps it a while: the leader leads on', async (t) => {
   let writeMs = 1;
   const house = await House.open({ managers: 3, writeMs: () => writeMs });

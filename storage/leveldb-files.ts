@@ -1,10 +1,12 @@
 import * as fsp from 'node:fs/promises';
 import { join } from 'node:path';
+import { uncompress } from 'snappyjs';
 
 /**
  * LevelDB writes a checksum behind every block of its table files, but 1.20 as it is built here does not look at it: after a flipped
  * bit it gives wrong values, loses keys without a word, or ends the process by an assertion (all three measured). So we look, before
- * LevelDB opens anything. Formats: LevelDB's doc/table_format.md and doc/log_format.md. Reads only; needs tables without compression.
+ * LevelDB opens anything. Formats: LevelDB's doc/table_format.md and doc/log_format.md. Reads only. A block's checksum is of what lies on the disk, so only
+ * the blocks that name others are decompressed.
  */
 
 /** Null: every byte of every live table is as LevelDB wrote it. Otherwise what is wrong, naming the file. */
@@ -44,8 +46,10 @@ function findBlockDamage(file: Buffer): string | null {
     const blocks: Handle[] = [];
     for (const block of [index, metaindex]) {
       if (!blockHolds(file, block)) return `the block at byte ${block.offset} does not match its checksum`;
+      const content = contentOf(file, block);
+      if (content === null) return `the block at byte ${block.offset} does not decompress`;
       // Whatever a block of handles names, other blocks lie before it.
-      eachHandle(file.subarray(block.offset, block.offset + block.size), (handle) => blocks.push(handle));
+      eachHandle(content, (handle) => blocks.push(handle));
     }
     for (const block of blocks) {
       if (!blockHolds(file, block)) return `the block at byte ${block.offset} does not match its checksum`;
@@ -70,7 +74,22 @@ interface Handle {
 
 function blockHolds(file: Buffer, { offset, size }: Handle): boolean {
   const end = offset + size + 1;
-  return end + 4 <= file.byteLength && file[offset + size] === 0 && unmask(file.readUInt32LE(end)) === crc32c(file, offset, end);
+  return end + 4 <= file.byteLength && unmask(file.readUInt32LE(end)) === crc32c(file, offset, end);
+}
+
+const UNCOMPRESSED = 0;
+
+/** Of a block that holds. Null: it is not in Snappy's format, the only other one that LevelDB writes; so it was damaged before its checksum was made. */
+function contentOf(file: Buffer, { offset, size }: Handle): Buffer | null {
+  const block = file.subarray(offset, offset + size);
+  if (file[offset + size] === UNCOMPRESSED) return block;
+  try {
+    return uncompress(block);
+  } catch (error) {
+    // The library throws nothing else.
+    if (error instanceof Error) return null;
+    throw error;
+  }
 }
 
 /** A block: entries (shared, unshared, valueLength as varints, key, value), then restart points(4 each), then their count(4). */

@@ -4,6 +4,9 @@ import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import Table from 'cli-table3';
 import { packageRoot } from '../../test/package-root.js';
+import { cpuTimes, stolenShare } from './stolen.js';
+
+const cpuAtStart = cpuTimes();
 
 export interface Series {
   readonly median: number;
@@ -34,9 +37,11 @@ export function printTable(title: string, head: readonly string[], rows: readonl
 export function writeResult(name: string, result: object): void {
   const folder = join(packageRoot(), 'bench', 'results');
   mkdirSync(folder, { recursive: true });
-  const machine = { cores: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', node: process.version, loadAverage: loadavg() };
+  const stolen = stolenShare(cpuAtStart, cpuTimes());
+  const machine = { cores: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', node: process.version, loadAverage: loadavg(), stolenShare: stolen };
   writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ name, at: new Date().toISOString(), machine, ...result }, null, 2)}\n`);
   process.stdout.write(`written: bench/results/${name}.json\n`);
+  if (stolen !== null && stolen >= 0.01) process.stdout.write(`the hypervisor took ${Math.round(stolen * 100)} % of this machine's CPU time meanwhile\n`);
 }
 
 export function progress(text: string): void {

@@ -13,3 +13,10 @@ t.test('kill -9 at any moment loses no acknowledged batch', async (t) => {
   t.equal(campaign.cycles, cycles);
   t.ok(campaign.writes > cycles, `${campaign.writes} batches`);
 });
+
+t.test('a process that is killed before it has made its directory has written nothing', async (t) => {
+  // Its first draws: kill while opening, at once; then read a copy.
+  const campaign = await runStorageKill(1, 586961, (line) => t.comment(line));
+  t.equal(campaign.writes, 0);
+  t.equal(campaign.killedWhileOpening, 1);
+});

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -41,7 +41,9 @@ export async function runStorageKill(cycles: number, seed: number, progress: (li
       const { acknowledged, opened } = await writeUntilKilled(directory, seed, model.writes, random);
       if (!opened) killedWhileOpening += 1;
       // Sometimes a copy is read, so that the next process finds the directory as the killed one left it.
-      const copy = random.uint32() % 2 === 0 ? join(folder, 'copy') : null;
+      const wantsCopy = random.uint32() % 2 === 0;
+      // The first process may be killed before it has made the directory.
+      const copy = wantsCopy && existsSync(directory) ? join(folder, 'copy') : null;
       if (copy !== null) cpSync(directory, copy, { recursive: true });
       const found = await readBack(copy ?? directory);
       if (copy !== null) rmSync(copy, { recursive: true });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Level } from 'level';
 import t, { type Test } from 'tap';
 import { crc32c, findTableDamage } from '../../../storage/leveldb-files.js';
-import { flip } from './rot.js';
+import { flip, footerMeaning, makeSpecimen } from './rot.js';
 
 t.setTimeout(120_000);
 
@@ -31,20 +31,21 @@ const tablesIn = (path: string): string[] =>
     .filter((name) => name.endsWith('.ldb'))
     .map((name) => join(path, name));
 
-/** Where the index lies: the second handle of the footer, an offset and a size as varints. */
-function indexOf(table: Buffer): { offset: number; size: number } {
-  const numbers: number[] = [];
-  for (let at = table.length - 48; numbers.length < 4; ) {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = table[at++] as number;
-      value += (byte & 127) * scale;
-      if (byte < 128) break;
-    }
-    numbers.push(value);
-  }
-  return { offset: numbers[2] as number, size: numbers[3] as number };
+/** Where the index lies: the second handle of the footer. */
+function indexOf(table: string): { offset: number; size: number } {
+  const [, , offset, size] = footerMeaning(table).split(' ').map(Number);
+  return { offset: offset as number, size: size as number };
 }
+
+t.test('what a manager writes is compressed', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'quorate-tables-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  const { directory } = await makeSpecimen(join(path, 'specimen'));
+  const tables = tablesIn(join(directory, 'db'));
+  t.ok(tables.length > 0, 'there are tables');
+  // Each value of the specimen is one text over and over.
+  for (const table of tables) t.notMatch(readFileSync(table, 'latin1'), /(\d\.\d\.\d )\1{10}/, 'no value lies there as it is');
+});
 
 for (const compression of [true, false])
   t.test(`tables ${compression ? 'with' : 'without'} compression: whole ones are, and no flipped bit stays unseen`, async (t) => {
@@ -54,7 +55,7 @@ for (const compression of [true, false])
     t.equal(await findTableDamage(path), null);
     for (const table of tables) {
       const bytes = readFileSync(table);
-      const index = indexOf(bytes);
+      const index = indexOf(table);
       t.equal(bytes[index.offset + index.size], compression ? 1 : 0, 'the index is what this test is about');
       copyFileSync(table, `${table}.whole`);
       // Data, filter, the index in both halves, its type, its checksum, the footer.
@@ -81,7 +82,7 @@ t.test('an index that is no compressed block, under a checksum that holds', asyn
   const path = await tablesWith(t, true);
   const table = tablesIn(path)[0] as string;
   const bytes = readFileSync(table);
-  const { offset, size } = indexOf(bytes);
+  const { offset, size } = indexOf(table);
   // As if memory had been damaged before the checksum was made: a length without end.
   bytes.fill(0xff, offset, offset + size);
   const check = crc32c(bytes, offset, offset + size + 1);

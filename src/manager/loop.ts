@@ -316,8 +316,9 @@ export class Loop {
     }
     for (const message of effects.send) this.transport.send(message);
     this.counters.messagesSent += effects.send.length;
-    // Before the own disk is given work: what is committed first waits for the others'. With a write under way there is time to send more at once.
-    if (effects.writes.length > 0 && !this.lane.busy) this.transport.flush();
+    // PERF: before the own disk is given work, and before anything is applied: what is committed first waits for the others' disks, and for the
+    // acknowledgements of a follower. A leader with a write under way has time to send more at once.
+    if (effects.send.length > 0 && (!raft.isLeader || (effects.writes.length > 0 && !this.lane.busy))) this.transport.flush();
     this.lane.kick();
     for (const { to, term, witness } of effects.snapshots) this.snapshots.send(to, term, witness);
     for (const { index, term } of effects.rejected) this.proposals.rejected(index, term);

@@ -38,10 +38,10 @@ export interface HouseOptions {
   readonly raft?: Partial<RaftOptions>;
   readonly writeMs?: () => number;
   readonly seed?: number;
-  /** What a manager gives to its network and its disk, in order: entries for a peer, the word that what was sent shall leave, a write. */
+  /** What a manager gives to its network and its disk, in order: entries or their acknowledgement for a peer, the word that what was sent shall leave, a write. */
   readonly trace?: (id: number, step: Step) => void;
 }
-type Step = 'append' | 'flush' | 'write';
+type Step = 'append' | 'acknowledge' | 'flush' | 'write';
 
 type Unary = Exclude<RouteName, 'watchAssignments'>;
 
@@ -332,6 +332,7 @@ class Link implements Transport {
     if (this.events === null) return;
     this.network.stats.messages += 1;
     if (message.type === 'appendRequest' && message.entries.length > 0) this.tell('append');
+    if (message.type === 'appendResponse') this.tell('acknowledge');
     const to = `m${message.to}`;
     const target = this.network.links.get(to);
     if (this.network.isCut(this.name, to) || target === undefined || !target.process.alive) {

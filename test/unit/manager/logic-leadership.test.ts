@@ -322,6 +322,23 @@ t.test('what is appended leaves before the own disk is given it; with a write un
   await house.ask(Promise.all([idle, busy]));
 });
 
+t.test('a follower acknowledges what is on its disk before it gives it the next write', async (t) => {
+  const steps: { id: number; step: string }[] = [];
+  const house = await House.open({ managers: 3, writeMs: () => 20, trace: (id, step) => steps.push({ id, step }) });
+  await house.ask(house.submit(house.leader, { id: 'first' }));
+  await house.elapse(5000);
+  const { leader } = house;
+  const [follower] = house.followers as [Box];
+  const own = (): string[] => steps.filter(({ id }) => id === follower.id).map(({ step }) => step);
+  steps.length = 0;
+  const one = house.submit(leader, { id: 'one' });
+  await house.until(() => own().includes('write'), 'the first write');
+  const two = house.submit(leader, { id: 'two' });
+  await house.until(() => own().filter((step) => step === 'write').length === 2, 'the second write');
+  t.same(own().slice(own().indexOf('acknowledge')), ['acknowledge', 'flush', 'write']);
+  await house.ask(Promise.all([one, two]));
+});
+
 t.test('what waits before the log is refused as soon as the leadership is gone: nothing of it was taken', async (t) => {
   const house = await House.open({ managers: 3, raft: { uncommittedCountMax: 2 } });
   const { leader } = house;

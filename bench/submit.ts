@@ -1,6 +1,6 @@
 /**
  * Durable submits: single and arrays of 100, against etcd (three members; gateway and gRPC) and BullMQ (one Redis, fsync always). Each scenario starts
- * its own; their windows are interleaved round by round, and a ratio is taken within its round. `node dist/bench/submit.js [--rounds 5] [--warm 5] [--seconds 3]`
+ * its own; their windows are interleaved round by round, and a ratio is taken within its round. `node dist/bench/submit.js [--rounds 7] [--warm 5] [--seconds 3]`
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,7 +15,7 @@ import { printTable, progress, ratios, type Series, series, spread, writeResult 
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '7' },
     // As many for all; V8 goes on compiling our code for some 15 seconds of each kind of load.
     warm: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '3' },

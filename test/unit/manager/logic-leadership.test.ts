@@ -304,13 +304,19 @@ t.test('a lone writer costs its appends and their answers: commits are told with
   t.ok(usual < atOnce * 0.75, `${usual} messages for 100 submits, ${atOnce} where every commit is told at once`);
 });
 
-t.test('what is appended leaves before the own disk is given it; with a write under way it leaves with the rest of the turn', async (t) => {
+/** Three managers with slow disks and nothing under way, and what each gives to its network and its disk from then on. */
+async function traced() {
   const steps: { id: number; step: string }[] = [];
   const house = await House.open({ managers: 3, writeMs: () => 20, trace: (id, step) => steps.push({ id, step }) });
   await house.ask(house.submit(house.leader, { id: 'first' }));
   await house.elapse(5000);
+  return { house, steps, stepsOf: (box: Box): string[] => steps.filter(({ id }) => id === box.id).map(({ step }) => step) };
+}
+
+t.test('what is appended leaves before the own disk is given it; with a write under way it leaves with the rest of the turn', async (t) => {
+  const { house, steps, stepsOf } = await traced();
   const { leader } = house;
-  const own = (): string[] => steps.filter(({ id }) => id === leader.id).map(({ step }) => step);
+  const own = (): string[] => stepsOf(leader);
   steps.length = 0;
   const idle = house.submit(leader, { id: 'idle' });
   await house.until(() => own().includes('write'), 'the first write');
@@ -323,13 +329,10 @@ t.test('what is appended leaves before the own disk is given it; with a write un
 });
 
 t.test('a follower acknowledges what is on its disk before it gives it the next write', async (t) => {
-  const steps: { id: number; step: string }[] = [];
-  const house = await House.open({ managers: 3, writeMs: () => 20, trace: (id, step) => steps.push({ id, step }) });
-  await house.ask(house.submit(house.leader, { id: 'first' }));
-  await house.elapse(5000);
+  const { house, steps, stepsOf } = await traced();
   const { leader } = house;
   const [follower] = house.followers as [Box];
-  const own = (): string[] => steps.filter(({ id }) => id === follower.id).map(({ step }) => step);
+  const own = (): string[] => stepsOf(follower);
   steps.length = 0;
   const one = house.submit(leader, { id: 'one' });
   await house.until(() => own().includes('write'), 'the first write');

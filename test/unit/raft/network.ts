@@ -71,6 +71,7 @@ export class Prng {
 
 /** What a state machine holds: what it applied, by index from 1 on. */
 type Machine = string[];
+
 export class Disk {
   hardState: HardState = { term: NO_TERM, vote: sid(0), commit: ix(0) };
   base: SnapshotMeta;

@@ -3,7 +3,7 @@ import { ending } from '../../../src/worker/executors/executor.js';
 import { Ended, isOlder, reconcile } from '../../../src/worker/reconcile.js';
 import { Outbox } from '../../../src/worker/reports.js';
 import { settle } from '../client/manual-clock.js';
-import { assignment } from './assignment.js';
+import { assignment } from './worker-kit.js';
 
 t.test('reconcile: should run against runs', async (t) => {
   const here = (runs: number[], ended: number[] = []) => ({ runs, knows: (epoch: number) => runs.includes(epoch) || ended.includes(epoch) });

@@ -1,70 +1,8 @@
-import t, { type Test } from 'tap';
-import type { Logger } from '../../../src/logger.js';
+import t from 'tap';
 import { problem } from '../../../src/protocol/errors.js';
-import type { Assignment } from '../../../src/protocol/schemas.js';
-import { defineHandlers, type HandlerContext, Worker, type WorkerOptions } from '../../../src/worker/index.js';
-import { FakeCluster, refusal } from '../client/fake-cluster.js';
-import { ManualClock, seededRandom, settle } from '../client/manual-clock.js';
-import { assignment } from './assignment.js';
-
-const handler = (name: string, input: unknown = null): Assignment['run'] => ({ type: 'handler', name, input });
-
-interface Gate {
-  readonly context: HandlerContext;
-  readonly input: unknown;
-  finish(value?: unknown): void;
-}
-
-async function setUp(t: Test, options: Partial<WorkerOptions> & { readonly cluster?: FakeCluster; readonly clock?: ManualClock; readonly seed?: number } = {}) {
-  const clock = options.clock ?? new ManualClock();
-  const cluster = options.cluster ?? new FakeCluster(clock);
-  const gates: Gate[] = [];
-  const logged: string[] = [];
-  const logger: Logger = { log: (level, message, fields) => logged.push(`${level}: ${message} ${JSON.stringify(fields ?? {})}`), child: () => logger };
-  const handlers = defineHandlers({
-    now: (input) => input,
-    hold: (input, context) =>
-      new Promise((resolve, reject) => {
-        context.signal.addEventListener('abort', () => reject(context.signal.reason));
-        gates.push({ context, input, finish: resolve });
-      }),
-    deaf: (input, context) => new Promise((resolve) => gates.push({ context, input, finish: resolve })),
-  });
-  const worker = new Worker({
-    nodeId: 'n1',
-    managers: cluster.addresses,
-    call: cluster.port(),
-    clock,
-    random: seededRandom(options.seed ?? 1),
-    logger,
-    handlers,
-    capacity: { cpuMillis: 4000, memoryMiB: 1024, slots: 10 },
-    ...options,
-  });
-  const failure: { error: Error | null } = { error: null };
-  void worker.failed.then((error) => {
-    failure.error = error;
-  });
-  t.teardown(async () => {
-    const stopped = worker.stop({ graceMs: 0 });
-    await clock.advance(30_000);
-    await stopped;
-  });
-  return { clock, cluster, worker, gates, logged, failure };
-}
-
-async function started(t: Test, options: Parameters<typeof setUp>[1] = {}) {
-  const all = await setUp(t, options);
-  const ready = all.worker.start();
-  await all.clock.until(
-    () => all.cluster.open > 0,
-    'the stream is open',
-    20_000,
-    () => all.cluster.calls.slice(-5),
-  );
-  await ready;
-  return all;
-}
+import { refusal } from '../client/fake-cluster.js';
+import { settle } from '../client/manual-clock.js';
+import { assignment, handler, setUp, started } from './worker-kit.js';
 
 t.test('registers at the leader, runs what it is given, reports in batches', async (t) => {
   const { clock, cluster, worker, gates } = await started(t, { managers: ['http://m3:1'], labels: { zone: 'a' } });
@@ -459,76 +397,6 @@ t.test('start goes on trying until there is a cluster', async (t) => {
   t.ok(cluster.count('getLeader') < 700, `${cluster.count('getLeader')} questions in a minute`);
   cluster.down.clear();
   await clock.until(() => ready, 'registered', 2000);
-});
-
-t.test('stop: takes nothing new, ends what runs within the grace, reports it, closes', async (t) => {
-  const { clock, cluster, worker, gates } = await started(t);
-  cluster.assign('n1', 'a', handler('hold'), { graceMs: 3_600_000 });
-  cluster.assign('n1', 'b', handler('deaf'), { graceMs: 3_600_000 });
-  await settle();
-  let stopped = false;
-  const stopping = worker.stop({ graceMs: 2000 }).then(() => {
-    stopped = true;
-  });
-  await clock.advance(500);
-  t.ok(gates[0]?.context.signal.aborted);
-  t.match(cluster.ends('a'), [{ state: 'returned', result: { error: 'worker shutting down' } }]);
-  t.same(cluster.node('n1').capacity, { cpuMillis: 0, memoryMiB: 0, slots: 0 }, 'nothing more fits there');
-  cluster.assign('n1', 'c', handler('now'));
-  await settle();
-  t.match(cluster.ends('c'), [{ state: 'returned', result: { error: 'worker shutting down' } }]);
-  t.notOk(stopped);
-  await clock.advance(1600);
-  await stopping;
-  t.match(cluster.ends('b'), [{ state: 'returned', result: { error: 'worker shutting down' } }]);
-  t.equal(gates.length, 2);
-  await settle();
-  t.equal(cluster.open, 0);
-  await clock.advance(60_000);
-  t.equal(clock.pending, 0, 'no timer is left');
-  const calls = cluster.calls.length;
-  await clock.advance(60_000);
-  t.equal(cluster.calls.length, calls);
-});
-
-t.test('stop with a drain: what runs may end by itself, what waits is given back at once, what is left when the time is over goes back too', async (t) => {
-  const { clock, cluster, worker, gates } = await started(t);
-  cluster.assign('n1', 'a', handler('hold'));
-  cluster.assign('n1', 'b', handler('hold'));
-  await settle();
-  let stopped = false;
-  const stopping = worker.stop({ drainMs: 2000, graceMs: 100 }).then(() => {
-    stopped = true;
-  });
-  cluster.assign('n1', 'c', handler('now'));
-  await clock.advance(500);
-  t.match(cluster.ends('c'), [{ state: 'returned' }], 'nothing is started any more');
-  t.notOk(gates.some(({ context }) => context.signal.aborted));
-  gates[0]?.finish();
-  await clock.advance(500);
-  t.match(cluster.ends('a'), [{ state: 'succeeded' }]);
-  t.notOk(stopped);
-  await clock.advance(1100);
-  t.ok(gates[1]?.context.signal.aborted);
-  await stopping;
-  t.match(cluster.ends('b'), [{ state: 'returned', result: { error: 'worker shutting down' } }]);
-  t.match(worker.stats, { succeeded: 1, returned: 1, failed: 0 });
-  await clock.advance(60_000);
-  t.equal(clock.pending, 0, 'no timer is left');
-});
-
-t.test('stop without a cluster: bounded', async (t) => {
-  const { clock, cluster, worker, logged } = await started(t);
-  cluster.assign('n1', 'a', handler('hold'));
-  await settle();
-  for (const address of cluster.addresses) cluster.down.add(address);
-  cluster.endStreams();
-  let stopped = false;
-  void worker.stop().then(() => {
-    stopped = true;
-  });
-  await clock.until(() => stopped, 'stopped', 10_000);
-  t.ok(logged.some((line) => /without having reported everything/.test(line)));
 });
 
 t.test('a task that this worker cannot run fails at once', async (t) => {

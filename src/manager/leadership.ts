@@ -6,6 +6,7 @@ import type { NodeId, Session } from '../cluster/ids.js';
 import type { ClusterEvent, ClusterState } from '../cluster/state.js';
 import type { Logger } from '../logger.js';
 import type { AssignmentLine } from '../protocol/schemas.js';
+import { Ahead } from '../scheduler/ahead.js';
 import { hasPlaceable, plan } from '../scheduler/plan.js';
 import { nextDueMs } from '../scheduler/timers.js';
 import { ClusterClock } from './cluster-clock.js';
@@ -52,6 +53,7 @@ export class Leadership {
   readonly time: ClusterClock;
   readonly stats: LeadershipStats = { plans: 0, planned: 0, ticks: 0, nodesLost: 0, timeouts: 0, forgotten: 0 };
   private readonly host: LeadershipHost;
+  private readonly ahead = new Ahead();
   private readonly timeouts = new AttemptTimeouts();
   private readonly retention: Retention;
   private ended = false;
@@ -132,7 +134,7 @@ export class Leadership {
     const { state } = this.host;
     this.mayPlace = false;
     if (!hasPlaceable(state)) return;
-    const pairs = plan(state, PAIRS_MAX);
+    const pairs = plan(state, PAIRS_MAX, this.ahead);
     this.stats.plans += 1;
     this.replanAtMs = this.host.clock.nowMs() + REPLAN_MS;
     if (pairs.length === 0) return;
@@ -143,6 +145,27 @@ export class Leadership {
       // What did not fit into this plan is looked at again. If nothing of it counted, plan and state disagree: then wait for an event or a second.
       if (outcome?.code === 'assigned' && outcome.epochs.some((epoch) => epoch > 0)) this.mayPlace = true;
     });
+  }
+
+  /**
+   * A block of these commands goes into the log next: what of the backlog can go where its reports make room, so that a slot waits for one commit
+   * and not for two. Null: nothing.
+   */
+  complete(commands: readonly Command[], bytesMax: number): Command | null {
+    const { state } = this.host;
+    const room = this.ahead.add(state, commands);
+    if (!room || this.ended || !hasPlaceable(state)) return null;
+    const pairs = plan(state, Math.min(PAIRS_MAX, Math.floor(bytesMax / PAIR_BYTES)), this.ahead);
+    this.stats.plans += 1;
+    if (pairs.length === 0) return null;
+    this.stats.planned += pairs.length;
+    this.ahead.complete(state, pairs);
+    return { type: 'assign', pairs };
+  }
+
+  /** A block that went through `complete` was applied. One that never is goes with this leadership. */
+  applied(commands: readonly Command[]): void {
+    this.ahead.remove(commands);
   }
 
   /** Once a tick of the replica. */

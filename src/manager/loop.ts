@@ -306,6 +306,7 @@ export class Loop {
         // While leadership is handed over they wait, and are refused when there is somebody to go to, or taken if it stays here.
         return outcome.code === 'busy' || outcome.code === 'transferring' || this.handing.successor !== NO_SERVER ? 'busy' : 'refused';
       },
+      (commands, bytesMax) => leading.complete(commands, bytesMax),
     );
   }
 
@@ -349,8 +350,11 @@ export class Loop {
     const inFlight = this.proposals.take(entry.index, entry.term);
     // PERF: the leader applies the very objects it encoded; followers decode.
     const { outcomes, events } = this.machine.apply(entry, inFlight === null ? null : inFlight.block);
-    if (inFlight !== null) this.proposals.answer(inFlight, outcomes);
     const { leading } = this;
+    if (inFlight !== null) {
+      leading?.applied(inFlight.block.commands);
+      this.proposals.answer(inFlight, outcomes);
+    }
     for (const event of events) {
       if (event.type === 'finished') this.finishedWaiters.finished(event.taskId);
       leading?.event(event);

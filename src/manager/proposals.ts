@@ -48,6 +48,9 @@ const BLOCK_COMMANDS_MAX = 4096;
 /** What `place` says of a block that was offered to the log. */
 export type Placed = { readonly index: LogIndex; readonly term: Term } | 'busy' | 'refused';
 
+/** What the leader has to add to a block that holds these commands, in so many bytes at most; null: nothing. */
+export type Complete = (commands: readonly Command[], bytesMax: number) => Command | null;
+
 /**
  * Writes on their way: the queue before the log, and the blocks in the log that are not applied. Bounded by count and bytes over both.
  * Order is kept: what was proposed first stands first in the log.
@@ -107,10 +110,10 @@ export class Proposals {
   }
 
   /** Packs what waits into as few blocks as possible and offers each to the log, until it is busy. True: something was placed. */
-  pack(atMs: () => number, encode: (block: Block) => Uint8Array, place: (data: Uint8Array) => Placed): boolean {
+  pack(atMs: () => number, encode: (block: Block) => Uint8Array, place: (data: Uint8Array) => Placed, complete: Complete): boolean {
     let placedAny = false;
     for (;;) {
-      const packed = this.stuck ?? this.next(atMs, encode);
+      const packed = this.stuck ?? this.next(atMs, encode, complete);
       this.stuck = null;
       if (packed === null) return placedAny;
       const placed = place(packed.data);
@@ -130,7 +133,7 @@ export class Proposals {
     }
   }
 
-  private next(atMs: () => number, encode: (block: Block) => Uint8Array): { block: Block; data: Uint8Array; proposals: Proposal[] } | null {
+  private next(atMs: () => number, encode: (block: Block) => Uint8Array, complete: Complete): { block: Block; data: Uint8Array; proposals: Proposal[] } | null {
     const proposals: Proposal[] = [];
     let bytes = 0;
     let count = 0;
@@ -148,8 +151,21 @@ export class Proposals {
     if (proposals.length === 0) return null;
     const commands: Command[] = [];
     for (const proposal of proposals) for (const command of proposal.commands) commands.push(command);
+    const last = complete(commands, BLOCK_BYTES_MAX - bytes);
+    if (last !== null) {
+      commands.push(last);
+      proposals.push(this.unheard(last));
+    }
     const block: Block = { version: 1, atMs: atMs(), commands };
     return { block, data: encode(block), proposals };
+  }
+
+  /** The leader's own word in a block: nobody waits for what becomes of it. */
+  private unheard(command: Command): Proposal {
+    this.stats.proposals += 1;
+    this.stats.commands += 1;
+    this.pendingCommands += 1;
+    return { commands: [command], bytes: 0, deadlineMs: Number.POSITIVE_INFINITY, resolve: () => {}, reject: () => {}, settled: false };
   }
 
   /** The entry at (index, term) is being applied: the block it came from, if this manager proposed it, else null. Older ones are given up. */

@@ -1,6 +1,6 @@
-import { hasRoom } from '../cluster/fit.js';
 import type { Resources } from '../cluster/model.js';
 import type { ClusterState, NodeEntry } from '../cluster/state.js';
+import type { Ahead } from './ahead.js';
 
 /** What is left of a node within one plan. */
 export interface Room {
@@ -21,7 +21,7 @@ export interface Rooms {
 }
 
 /** Before the first is given away. PERF: looks at each active requirement and each node once; allocates for nodes with room only. */
-export function openRooms(state: ClusterState, wanting: Iterable<{ readonly resources: Resources }>): Rooms {
+export function openRooms(state: ClusterState, wanting: Iterable<{ readonly resources: Resources }>, ahead: Ahead): Rooms {
   const least = { cpuMillis: Infinity, memoryMiB: Infinity, slots: Infinity };
   for (const { resources } of wanting) {
     if (resources.cpuMillis < least.cpuMillis) least.cpuMillis = resources.cpuMillis;
@@ -32,8 +32,9 @@ export function openRooms(state: ClusterState, wanting: Iterable<{ readonly reso
   const byNode = new Map<NodeEntry, Room>();
   const most = { cpuMillis: 0, memoryMiB: 0, slots: 0 };
   for (const node of state.nodes.values()) {
-    if (node.state !== 'ready' || !hasRoom(node, least)) continue;
-    const room = newRoom(node);
+    if (node.state !== 'ready') continue;
+    const room = roomOf(node, ahead.usedBy(node), least);
+    if (room === null) continue;
     list.push(room);
     byNode.set(node, room);
     if (room.cpuMillis > most.cpuMillis) most.cpuMillis = room.cpuMillis;
@@ -43,15 +44,14 @@ export function openRooms(state: ClusterState, wanting: Iterable<{ readonly reso
   return { list, byNode, most };
 }
 
-function newRoom(node: NodeEntry): Room {
+/** Null: less than `least`. */
+function roomOf(node: NodeEntry, ahead: Resources | null, least: Resources): Room | null {
   const { capacity, used } = node;
-  const room: Room = {
-    node,
-    cpuMillis: capacity.cpuMillis - used.cpuMillis,
-    memoryMiB: capacity.memoryMiB - used.memoryMiB,
-    slots: capacity.slots - used.slots,
-    share: 0,
-  };
+  const cpuMillis = capacity.cpuMillis - used.cpuMillis - (ahead?.cpuMillis ?? 0);
+  const memoryMiB = capacity.memoryMiB - used.memoryMiB - (ahead?.memoryMiB ?? 0);
+  const slots = capacity.slots - used.slots - (ahead?.slots ?? 0);
+  if (!fits({ cpuMillis, memoryMiB, slots }, least)) return null;
+  const room: Room = { node, cpuMillis, memoryMiB, slots, share: 0 };
   room.share = shareOf(room);
   return room;
 }

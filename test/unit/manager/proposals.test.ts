@@ -22,6 +22,7 @@ function log(answers: Placed[] = []): { blocks: Block[]; pack: (proposals: Propo
           return new Uint8Array(1);
         },
         () => answers.shift() ?? { index: logIndex(blocks.length), term: term(1) },
+        () => null,
       ),
   };
 }

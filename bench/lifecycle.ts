@@ -1,6 +1,6 @@
 /**
  * Submit to accepted completion with no-op handlers: 50 and 200 workers with 10 slots, against BullMQ's add to completed with as many workers of the
- * same concurrency. Rounds are interleaved. `node dist/bench/lifecycle.js [--rounds 3] [--warm 5] [--tasks 60000]`
+ * same concurrency. Rounds are interleaved. `node dist/bench/lifecycle.js [--rounds 7] [--warm 5] [--tasks 60000]`
  */
 import { parseArgs } from 'node:util';
 import { peer } from './support/peers.js';
@@ -12,7 +12,7 @@ import type { Fleet } from './support/worker-fleet.js';
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '7' },
     warm: { type: 'string', default: '5' },
     tasks: { type: 'string', default: '60000' },
     only: { type: 'string', default: '' },

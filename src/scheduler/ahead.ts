@@ -17,8 +17,8 @@ interface Step {
 
 /**
  * What the blocks on their way through the log will have changed for placement: which tasks they give away, and what room they take and give back. A plan
- * that knows it need not wait for them. It is a guess: a report may turn out to be of the past. Who guesses wrong loses a
- * pair of a plan and nothing else, because assign asks again (cluster/tasks.ts).
+ * that knows it need not wait for them (docs/decisions/0007). It is a guess: a report may turn out to be of the past. A wrong one costs a pair of the plan
+ * and nothing else, because assign asks again when it is applied.
  */
 export class Ahead {
   readonly #steps: Step[] = [];
@@ -59,7 +59,6 @@ export class Ahead {
     const { tasks, uses } = this.#steps.splice(at, 1)[0] as Step;
     for (const queuedSeq of tasks) this.#tasks.delete(queuedSeq);
     for (const { node, resources, times } of uses) this.#use(node, resources, times === 1 ? -1 : 1);
-    if (this.#steps.length === 0) this.#used.clear();
   }
 
   #assign(state: ClusterState, step: Step, pairs: Pairs): void {
@@ -100,5 +99,6 @@ export class Ahead {
     used.cpuMillis += times * cpuMillis;
     used.memoryMiB += times * memoryMiB;
     used.slots += times * slots;
+    if (used.cpuMillis === 0 && used.memoryMiB === 0 && used.slots === 0) this.#used.delete(node);
   }
 }

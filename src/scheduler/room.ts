@@ -50,16 +50,17 @@ function roomOf(node: NodeEntry, ahead: Resources | null, least: Resources): Roo
   const cpuMillis = capacity.cpuMillis - used.cpuMillis - (ahead?.cpuMillis ?? 0);
   const memoryMiB = capacity.memoryMiB - used.memoryMiB - (ahead?.memoryMiB ?? 0);
   const slots = capacity.slots - used.slots - (ahead?.slots ?? 0);
-  if (!fits({ cpuMillis, memoryMiB, slots }, least)) return null;
+  if (!(enough(cpuMillis, least.cpuMillis) && enough(memoryMiB, least.memoryMiB) && enough(slots, least.slots))) return null;
   const room: Room = { node, cpuMillis, memoryMiB, slots, share: 0 };
   room.share = shareOf(room);
   return room;
 }
 
+/** Less than nothing may be left; a need of 0 is met all the same. */
+const enough = (left: number, needed: number): boolean => needed === 0 || needed <= left;
+
 export const fits = (room: Resources, needed: Resources): boolean =>
-  (needed.cpuMillis === 0 || needed.cpuMillis <= room.cpuMillis) &&
-  (needed.memoryMiB === 0 || needed.memoryMiB <= room.memoryMiB) &&
-  (needed.slots === 0 || needed.slots <= room.slots);
+  enough(room.cpuMillis, needed.cpuMillis) && enough(room.memoryMiB, needed.memoryMiB) && enough(room.slots, needed.slots);
 
 export function give(room: Room, needed: Resources): void {
   room.cpuMillis -= needed.cpuMillis;

@@ -1,6 +1,6 @@
 /**
  * Submit to accepted completion with no-op handlers: 50 and 200 workers with 10 slots, against BullMQ's add to completed with as many workers of the
- * same concurrency. Rounds are interleaved. `node dist/bench/lifecycle.js [--rounds 7] [--warm 5] [--tasks 60000]`
+ * same concurrency. Rounds are interleaved; each scenario has systems of its own. `node dist/bench/lifecycle.js [--rounds 7] [--warm 5] [--tasks 60000]`
  */
 import { parseArgs } from 'node:util';
 import { peer } from './support/peers.js';
@@ -19,10 +19,8 @@ const { values } = parseArgs({
   },
 });
 const rounds = Number(values.rounds);
-/** Rounds before the first scenario that count for nobody: V8 compiles our code for some 300,000 lifecycles, most of BullMQ's work is done in C. */
+/** Rounds that count for nobody: V8 compiles our code for some 300,000 lifecycles, most of BullMQ's work is done in C. */
 const warm = Number(values.warm);
-/** Before each other: new connections, and code that is warm already. */
-const WARM_AGAIN = 1;
 const tasks = Number(values.tasks);
 /** BullMQ is slower: fewer jobs give windows of like length. */
 const peerTasks = Math.ceil(tasks / 3);
@@ -31,28 +29,21 @@ interface Took {
   readonly tasks: number;
   readonly seconds: number;
 }
-const quorate = await QuorateProcesses.start({ managers: 3 });
-const redis = await startRedis();
-const fleet = new Remote<Fleet, Took>(process.execPath, [`${import.meta.dirname}/support/worker-fleet.js`]);
-const bullmq = redis === null ? null : peer<object, Took>('bullmq.mjs');
-if (bullmq === null) process.stderr.write('redis-server or the peers’ packages are missing: no BullMQ column\n');
+type Row = { quorate: Series; bullmq: Series | null; ratio: Series | null };
 
-const results: Record<string, { quorate: Series; bullmq: Series | null; ratio: Series | null }> = {};
-try {
-  for (const [workers, batch] of [
-    [50, 100],
-    [200, 100],
-    [50, 1],
-  ] as const) {
-    const name = `${workers} workers, 10 slots, ${batch === 1 ? 'single adds' : `arrays of ${batch}`}`;
-    if (!name.includes(values.only)) continue;
-    const ours: number[] = [];
-    const theirs: number[] = [];
-    // 64 callers of single adds; 4 of arrays.
-    const callers = batch === 1 ? 64 : 4;
-    const before = Object.keys(results).length === 0 ? warm : WARM_AGAIN;
-    for (let round = 1 - before; round <= rounds; round += 1) {
-      const at = round > 0 ? `round ${round}/${rounds}` : `warming up ${round + before}/${before}`;
+async function compare(name: string, workers: number, batch: number): Promise<Row> {
+  const quorate = await QuorateProcesses.start({ managers: 3 });
+  const redis = await startRedis();
+  const fleet = new Remote<Fleet, Took>(process.execPath, [`${import.meta.dirname}/support/worker-fleet.js`]);
+  const bullmq = redis === null ? null : peer<object, Took>('bullmq.mjs');
+  if (bullmq === null) process.stderr.write('redis-server or the peers’ packages are missing: no BullMQ column\n');
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  // 64 callers of single adds; 4 of arrays.
+  const callers = batch === 1 ? 64 : 4;
+  try {
+    for (let round = 1 - warm; round <= rounds; round += 1) {
+      const at = round > 0 ? `round ${round}/${rounds}` : `warming up ${round + warm}/${warm}`;
       progress(`lifecycle ${name}, ${at}: quorate`);
       const took = await fleet.ask({ managers: quorate.addresses, workers, slots: 10, tasks, callers, batch, tag: `l${workers}b${batch}r${round}` });
       if (round > 0) ours.push(took.tasks / took.seconds);
@@ -64,15 +55,25 @@ try {
         await bullmq.ask({ type: 'obliterate', queue, port: redis.port });
       }
     }
-    results[name] = { quorate: series(ours), bullmq: theirs.length === 0 ? null : series(theirs), ratio: theirs.length === 0 ? null : ratios(ours, theirs) };
+  } finally {
+    progress('');
+    await Promise.all([fleet.end(), bullmq?.end()]);
+    await Promise.all([quorate.stop(), redis?.stop()]);
   }
-} finally {
-  progress('');
-  await Promise.all([fleet.end(), bullmq?.end()]);
-  await Promise.all([quorate.stop(), redis?.stop()]);
+  return { quorate: series(ours), bullmq: theirs.length === 0 ? null : series(theirs), ratio: theirs.length === 0 ? null : ratios(ours, theirs) };
+}
+
+const results: Record<string, Row> = {};
+for (const [workers, batch] of [
+  [50, 100],
+  [200, 100],
+  [50, 1],
+] as const) {
+  const name = `${workers} workers, 10 slots, ${batch === 1 ? 'single adds' : `arrays of ${batch}`}`;
+  if (name.includes(values.only)) results[name] = await compare(name, workers, batch);
 }
 printTable(
-  `Lifecycles a second (submit to accepted completion), median (lowest .. highest) of ${rounds} interleaved rounds, behind ${warm} that count for nobody (${WARM_AGAIN} from the second row on)`,
+  `Lifecycles a second (submit to accepted completion), median (lowest .. highest) of ${rounds} interleaved rounds, behind ${warm} that count for nobody`,
   ['scenario', 'Quorate', 'BullMQ, one Redis, fsync always', 'Quorate / BullMQ'],
   Object.entries(results).map(([name, of]) => [
     name,

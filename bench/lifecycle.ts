@@ -3,6 +3,7 @@
  * same concurrency. Rounds are interleaved; each scenario has systems of its own. `node dist/bench/lifecycle.js [--rounds 7] [--warm 5] [--tasks 60000]`
  */
 import { parseArgs } from 'node:util';
+import { DEFAULT_LIMITS } from '../src/manager/config.js';
 import { peer } from './support/peers.js';
 import { Remote } from './support/processes.js';
 import { QuorateProcesses } from './support/quorate.js';
@@ -22,6 +23,13 @@ const rounds = Number(values.rounds);
 /** Rounds that count for nobody: V8 compiles our code for some 300,000 lifecycles, most of BullMQ's work is done in C. */
 const warm = Number(values.warm);
 const tasks = Number(values.tasks);
+// A round ends when the cluster counts its tasks as succeeded, and it counts only those that it has not forgotten.
+if ((rounds + warm) * tasks > DEFAULT_LIMITS.finishedCountMax) {
+  process.stderr.write(
+    `error: ${rounds + warm} rounds of ${tasks} tasks are more than the ${DEFAULT_LIMITS.finishedCountMax} finished ones that a cluster keeps: take fewer\n`,
+  );
+  process.exit(2);
+}
 /** BullMQ is slower: fewer jobs give windows of like length. */
 const peerTasks = Math.ceil(tasks / 3);
 

@@ -128,7 +128,7 @@ export class Leadership {
     }
   }
 
-  /** After each turn that applied something, and each tick. PERF: a few comparisons when there is nothing to place; one plan under way at a time. */
+  /** After each turn that applied something, and each tick. PERF: a few comparisons when there is nothing to place; one such plan under way at a time. */
   place(): void {
     if (this.ended || this.placing || !this.mayPlace) return;
     const { state } = this.host;

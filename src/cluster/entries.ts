@@ -32,6 +32,8 @@ export type LabelIndex = Map<string, Map<string, Set<NodeEntry>>>;
  */
 export interface Queues {
   readonly requirements: Map<string, Requirement>;
+  /** That of the task before, alive or not: the next one mostly needs the same. */
+  latest: Requirement | null;
   /** Those with a task that may be placed now. */
   readonly active: Set<Requirement>;
   /** In backoff, earliest end first. */

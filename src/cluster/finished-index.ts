@@ -1,17 +1,18 @@
+import { hashOf } from './id-hash.js';
 import type { TaskId } from './ids.js';
 
-/** Load at which the table doubles: three slots in five. */
+/** By the highest bits of the hash. Each grows by itself, so that none of it takes long (as in task-table.ts). */
+const PARTS_BITS = 6;
+const SLOTS_MIN = 16;
+/** Load at which a part doubles: three slots in five. */
 const FULL = 0.6;
-const SLOTS_MIN = 1024;
 
 /**
  * Which pack may hold a finished task: from a hash of its id to the pack's first finishedSeq. It says "maybe": two ids may have one hash, so who
- * finds a pack looks into it. Open addressing over two typed arrays, 12 bytes a slot: a million tasks take 25 MB and nothing for the collector to walk.
+ * finds a pack looks into it. Open addressing over typed arrays, 12 bytes a slot: a million tasks take 25 MB and nothing for the collector to walk.
  */
 export class FinishedIndex {
-  #hashes = new Uint32Array(SLOTS_MIN);
-  /** 0: an empty slot (the first finishedSeq is 1). */
-  #firsts = new Float64Array(SLOTS_MIN);
+  readonly #parts: Part[] = Array.from({ length: 1 << PARTS_BITS }, () => new Part());
   #size = 0;
 
   get size(): number {
@@ -19,15 +20,44 @@ export class FinishedIndex {
   }
 
   add(id: TaskId, first: number): void {
-    if (this.#size >= this.#hashes.length * FULL) this.#grow();
-    this.#insert(hashOf(id), first);
+    const hash = hashOf(id);
+    this.#partOf(hash).add(hash, first);
     this.#size++;
   }
 
   /** False: there is no such entry. */
   remove(id: TaskId, first: number): boolean {
-    const mask = this.#hashes.length - 1;
     const hash = hashOf(id);
+    if (!this.#partOf(hash).remove(hash, first)) return false;
+    this.#size--;
+    return true;
+  }
+
+  /** The first pack that may hold it and that `holds` confirms; null: none. */
+  find<Found>(id: TaskId, holds: (first: number) => Found | null): Found | null {
+    const hash = hashOf(id);
+    return this.#partOf(hash).find(hash, holds);
+  }
+
+  #partOf(hash: number): Part {
+    return this.#parts[hash >>> (32 - PARTS_BITS)] as Part;
+  }
+}
+
+class Part {
+  #hashes = new Uint32Array(SLOTS_MIN);
+  /** 0: an empty slot (the first finishedSeq is 1). */
+  #firsts = new Float64Array(SLOTS_MIN);
+  #size = 0;
+
+  add(hash: number, first: number): void {
+    if (this.#size >= this.#hashes.length * FULL) this.#grow();
+    this.#insert(hash, first);
+    this.#size++;
+  }
+
+  remove(hash: number, first: number): boolean {
+    const mask = this.#hashes.length - 1;
     for (let at = hash & mask; this.#firsts[at] !== 0; at = (at + 1) & mask) {
       if (this.#hashes[at] !== hash || this.#firsts[at] !== first) continue;
       this.#close(at, mask);
@@ -37,10 +67,8 @@ export class FinishedIndex {
     return false;
   }
 
-  /** The newest pack that may hold it and that `holds` confirms; null: none. */
-  find<Found>(id: TaskId, holds: (first: number) => Found | null): Found | null {
+  find<Found>(hash: number, holds: (first: number) => Found | null): Found | null {
     const mask = this.#hashes.length - 1;
-    const hash = hashOf(id);
     for (let at = hash & mask; this.#firsts[at] !== 0; at = (at + 1) & mask) {
       if (this.#hashes[at] !== hash) continue;
       const found = holds(this.#firsts[at] as number);
@@ -77,12 +105,4 @@ export class FinishedIndex {
     this.#firsts = new Float64Array(hashes.length * 2);
     for (let at = 0; at < hashes.length; at++) if (firsts[at] !== 0) this.#insert(hashes[at] as number, firsts[at] as number);
   }
-}
-
-/** FNV-1a with a last mix, 32 bits. Ids are ASCII. */
-export function hashOf(id: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < id.length; at++) hash = Math.imul(hash ^ id.charCodeAt(at), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  return (hash ^ (hash >>> 13)) >>> 0;
 }

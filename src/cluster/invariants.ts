@@ -16,8 +16,9 @@ function checkTasks(state: ClusterState): void {
   const alive = { pending: 0, assigned: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 };
   const epochs = new Set<number>();
   const places = new Set<number>();
-  for (const [id, task] of state.tasks) {
-    invariant(task.spec.id === id, 'a task stands under its own id', id, task.spec.id);
+  for (const task of state.tasks.values()) {
+    const { id } = task.spec;
+    invariant(state.tasks.get(id) === task, 'a task is found under its id', id);
     invariant(
       !FINISHED.has(task.state) && task.finishedSeq === 0 && task.finishedAtMs === null && task.result === null,
       'only alive tasks are in memory',

@@ -1,4 +1,3 @@
-import type { TaskId } from './ids.js';
 import type { TaskState } from './model.js';
 import type { ClusterState, TaskEntry } from './state.js';
 
@@ -26,7 +25,7 @@ export function pageOfTasks(state: ClusterState, filter: TaskFilter, after: numb
   return page;
 }
 
-function* sources(state: ClusterState, filter: TaskFilter): Iterable<Map<TaskId, TaskEntry>> {
+function* sources(state: ClusterState, filter: TaskFilter): Iterable<{ values(): Iterable<TaskEntry> }> {
   if (filter.nodeId === null && (filter.state === null || filter.state === 'pending')) {
     yield state.tasks;
     return;

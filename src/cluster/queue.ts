@@ -1,15 +1,22 @@
 import type { Level, Queues, Requirement, TaskEntry } from './entries.js';
 import type { Constraint, Resources } from './model.js';
 import { NO_CONSTRAINTS } from './packing.js';
+import { sameResources } from './spec.js';
 import { heapPush, heapRemove, newTaskHeap } from './task-heap.js';
 
 const olderFirst = (a: TaskEntry, b: TaskEntry): boolean => a.queuedSeq < b.queuedSeq;
 const dueFirst = (a: TaskEntry, b: TaskEntry): boolean => a.notBeforeMs < b.notBeforeMs || (a.notBeforeMs === b.notBeforeMs && a.queuedSeq < b.queuedSeq);
 
-export const newQueues = (): Queues => ({ requirements: new Map(), active: new Set(), delayed: newTaskHeap(dueFirst) });
+export const newQueues = (): Queues => ({ requirements: new Map(), latest: null, active: new Set(), delayed: newTaskHeap(dueFirst) });
 
 /** The requirement of these values, one more task counted in. */
 export function joinRequirement(queues: Queues, resources: Resources, constraints: readonly Constraint[]): Requirement {
+  const { latest } = queues;
+  // PERF: no text is put together for a task that needs what the one before it needed, and no label.
+  if (latest !== null && latest.tasks > 0 && constraints.length === 0 && latest.constraints.length === 0 && sameResources(latest.resources, resources)) {
+    latest.tasks++;
+    return latest;
+  }
   const numbers = `${resources.cpuMillis},${resources.memoryMiB},${resources.slots}`;
   const key = constraints.length === 0 ? numbers : numbers + JSON.stringify(constraints.map(({ label, operator, values }) => [label, operator, values]));
   let requirement = queues.requirements.get(key);
@@ -26,6 +33,7 @@ export function joinRequirement(queues: Queues, resources: Resources, constraint
     queues.requirements.set(key, requirement);
   }
   requirement.tasks++;
+  queues.latest = requirement;
   return requirement;
 }
 

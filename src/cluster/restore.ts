@@ -77,7 +77,7 @@ export class Restore {
     task.progress = stored.progress;
     task.pack = joinPack(state, task);
     task.pack.stored = true;
-    state.tasks.set(spec.id, task);
+    state.tasks.add(task);
     this.#tasks.push(task);
   }
 }

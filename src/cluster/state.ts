@@ -1,10 +1,11 @@
 import type { Outcome } from './command.js';
-import type { LabelIndex, NodeEntry, Queues, TaskEntry } from './entries.js';
+import type { LabelIndex, NodeEntry, Queues } from './entries.js';
 import { type Finished, type FinishedLookup, newFinished } from './finished.js';
 import { epoch, type Epoch, type NodeId, type Revision, revision, type Session, session, type TaskId } from './ids.js';
 import type { TaskState } from './model.js';
 import type { TaskPack } from './packs.js';
 import { newQueues } from './queue.js';
+import { TaskTable } from './task-table.js';
 
 export type { NodeEntry, TaskEntry } from './entries.js';
 export type { FinishedLookup } from './finished.js';
@@ -22,7 +23,7 @@ export interface ClusterState {
   session: Session;
   queuedSeq: number;
   finishedSeq: number;
-  readonly tasks: Map<TaskId, TaskEntry>;
+  readonly tasks: TaskTable;
   readonly nodes: Map<NodeId, NodeEntry>;
   readonly labels: LabelIndex;
   /** Finished tasks count until they are forgotten. */
@@ -88,7 +89,7 @@ export function newState(): ClusterState {
     session: session(0),
     queuedSeq: 0,
     finishedSeq: 0,
-    tasks: new Map(),
+    tasks: new TaskTable(),
     nodes: new Map(),
     labels: new Map(),
     counts: { pending: 0, assigned: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 },

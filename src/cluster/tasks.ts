@@ -21,7 +21,7 @@ export function submit(turn: Turn, spec: TaskSpec): Outcome {
   }
   const task = addTask(state, spec, turn);
   state.counts.pending++;
-  state.tasks.set(spec.id, task);
+  state.tasks.add(task);
   task.pack = joinPack(state, task);
   markNewTask(state, task);
   if (enqueue(state.queues, task, state.nowMs)) turn.placeable = true;

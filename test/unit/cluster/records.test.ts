@@ -6,7 +6,8 @@ import { finishedHeader, finishedKey, packKey, tasksInPack } from '../../../src/
 import type { Command } from '../../../src/cluster/command.js';
 import { nodeId, revision, session, taskId } from '../../../src/cluster/ids.js';
 import { pageOfTasks } from '../../../src/cluster/pages.js';
-import { FinishedIndex, hashOf } from '../../../src/cluster/finished-index.js';
+import { FinishedIndex } from '../../../src/cluster/finished-index.js';
+import { hashOf } from '../../../src/cluster/id-hash.js';
 import type { newState } from '../../../src/cluster/state.js';
 import { findTask, specFromRequest, taskView } from '../../../src/cluster/views.js';
 import type { NodeView as ProtocolNodeView, TaskRequest, TaskView as ProtocolTaskView, Assignment } from '../../../src/protocol/schemas.js';
@@ -101,7 +102,7 @@ t.test('what counts as large', async (t) => {
   ] as const;
   apply(...runs.map((run, at) => submit(`t${at}`, { run })));
   t.same(
-    [...state.tasks.values()].map((task) => task.pack.large),
+    runs.map((_, at) => state.tasks.get(taskId(`t${at}`))?.pack.large),
     [true, true, false, true, true, false],
   );
 });

@@ -29,16 +29,13 @@ t.test('a watch that has not been read: what was given and taken again is not sa
     ['a', 5],
     ['b', 6],
   ] as const) {
-    state.tasks.set(
-      id as never,
-      {
-        spec: { id, run: { type: 'handler', name: 'x', inputText: 'null' }, timeoutMs: 0, graceMs: 0 },
-        epoch,
-        nodeId: 'n',
-        state: 'assigned',
-        attempt: 1,
-      } as never,
-    );
+    state.tasks.add({
+      spec: { id, run: { type: 'handler', name: 'x', inputText: 'null' }, timeoutMs: 0, graceMs: 0 },
+      epoch,
+      nodeId: 'n',
+      state: 'assigned',
+      attempt: 1,
+    } as never);
     watches.assigned('n' as never, id as never, epoch as never);
   }
   watches.stop('n' as never, { taskId: 'a', epoch: 5, reason: 'superseded' });
@@ -61,7 +58,8 @@ t.test('a watch that has not been read: what was given and taken again is not sa
 t.test('timeouts: in order, once, only what still runs; memory follows what runs', async (t) => {
   const state = newState();
   const run = (id: string, epoch: number): void => {
-    state.tasks.set(id as never, { epoch, state: 'running' } as never);
+    state.tasks.delete(id as never);
+    state.tasks.add({ spec: { id }, epoch, state: 'running' } as never);
   };
   const timeouts = new AttemptTimeouts();
   for (const [id, timeoutMs] of [

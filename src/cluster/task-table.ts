@@ -1,0 +1,143 @@
+import type { TaskEntry } from './entries.js';
+import { hashOf } from './id-hash.js';
+import type { TaskId } from './ids.js';
+
+/** By the highest bits of the hash. Each grows by itself, so that none of it takes long: a million tasks in one table stand still for 0.1 s when it doubles. */
+const PARTS_BITS = 6;
+const SLOTS_MIN = 16;
+
+/**
+ * Alive tasks by id. PERF: a new id costs one look into memory that is not in the cache, where a Map of a million strings costs four or five (its chains lead
+ * through the keys themselves); growing looks at no task; the slots are nothing for the collector to walk.
+ */
+export class TaskTable {
+  readonly #parts: Part[] = Array.from({ length: 1 << PARTS_BITS }, () => new Part());
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get(id: TaskId): TaskEntry | undefined {
+    const hash = hashOf(id) | 0;
+    return this.#partOf(hash).get(id, hash);
+  }
+
+  has(id: TaskId): boolean {
+    return this.get(id) !== undefined;
+  }
+
+  /** The caller has looked: no task of this id is in the table. */
+  add(task: TaskEntry): void {
+    const hash = hashOf(task.spec.id) | 0;
+    this.#partOf(hash).add(task, hash);
+    this.#size++;
+  }
+
+  /** False: it was not there. */
+  delete(id: TaskId): boolean {
+    const hash = hashOf(id) | 0;
+    if (!this.#partOf(hash).delete(id, hash)) return false;
+    this.#size--;
+    return true;
+  }
+
+  /** In no order that means anything. The table must not change meanwhile. */
+  *values(): Generator<TaskEntry, void, undefined> {
+    for (const { tasks } of this.#parts) for (const task of tasks) if (task !== null) yield task;
+  }
+
+  #partOf(hash: number): Part {
+    return this.#parts[hash >>> (32 - PARTS_BITS)] as Part;
+  }
+}
+
+/** Open addressing. A slot is two numbers side by side: a hash, and one more than the place of the task that has it; 0: empty. */
+class Part {
+  #slots = new Int32Array(2 * SLOTS_MIN);
+  /** By place. */
+  tasks: (TaskEntry | null)[] = [];
+  /** Empty places. */
+  #free: number[] = [];
+  #size = 0;
+
+  get(id: TaskId, hash: number): TaskEntry | undefined {
+    const at = this.#find(id, hash);
+    return at < 0 ? undefined : (this.tasks[(this.#slots[at + 1] as number) - 1] as TaskEntry);
+  }
+
+  add(task: TaskEntry, hash: number): void {
+    // Half full at most: a search ends after a slot or two.
+    if (this.#size * 4 >= this.#slots.length) this.#grow();
+    let place = this.#free.pop();
+    if (place === undefined) place = this.tasks.push(task) - 1;
+    else this.tasks[place] = task;
+    insert(this.#slots, hash, place + 1);
+    this.#size++;
+  }
+
+  delete(id: TaskId, hash: number): boolean {
+    const at = this.#find(id, hash);
+    if (at < 0) return false;
+    const place = (this.#slots[at + 1] as number) - 1;
+    close(this.#slots, at);
+    this.tasks[place] = null;
+    this.#free.push(place);
+    this.#size--;
+    if (this.#slots.length > 2 * SLOTS_MIN && this.#size * 16 < this.#slots.length) this.#shrink();
+    return true;
+  }
+
+  /** Where its slot is; below 0: nowhere. */
+  #find(id: TaskId, hash: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const place = slots[at + 1] as number;
+      if (place === 0) return -1;
+      if (slots[at] === hash && (this.tasks[place - 1] as TaskEntry).spec.id === id) return at;
+    }
+  }
+
+  #grow(): void {
+    const old = this.#slots;
+    this.#slots = new Int32Array(old.length * 2);
+    for (let at = 0; at < old.length; at += 2) if (old[at + 1] !== 0) insert(this.#slots, old[at] as number, old[at + 1] as number);
+  }
+
+  /** Most have gone: lets go of the room that they took. */
+  #shrink(): void {
+    const old = this.#slots;
+    const tasks: TaskEntry[] = [];
+    this.#slots = new Int32Array(old.length / 4);
+    for (let at = 0; at < old.length; at += 2) {
+      const place = old[at + 1] as number;
+      if (place !== 0) insert(this.#slots, old[at] as number, tasks.push(this.tasks[place - 1] as TaskEntry));
+    }
+    this.tasks = tasks;
+    this.#free = [];
+  }
+}
+
+function insert(slots: Int32Array, hash: number, place: number): void {
+  const mask = slots.length - 1;
+  let at = (hash << 1) & mask;
+  while (slots[at + 1] !== 0) at = (at + 2) & mask;
+  slots[at] = hash;
+  slots[at + 1] = place;
+}
+
+/** Moves those behind the hole up, so that no search ends too early at it. */
+function close(slots: Int32Array, hole: number): void {
+  const mask = slots.length - 1;
+  let to = hole;
+  for (let at = (to + 2) & mask; slots[at + 1] !== 0; at = (at + 2) & mask) {
+    const home = ((slots[at] as number) << 1) & mask;
+    // May it stand in the hole? Only if its home is not between the hole and where it stands.
+    if (((at - home) & mask) < ((at - to) & mask)) continue;
+    slots[to] = slots[at] as number;
+    slots[to + 1] = slots[at + 1] as number;
+    to = at;
+  }
+  slots[to + 1] = 0;
+}

@@ -9,7 +9,6 @@ import { decodeBlock, encodeBlock } from '../src/cluster/blocks.js';
 import type { Block, Command } from '../src/cluster/command.js';
 import { type Epoch, nodeId, revision, session, type TaskId, taskId } from '../src/cluster/ids.js';
 import type { AttemptResult, Json } from '../src/cluster/model.js';
-import { pageOfTasks } from '../src/cluster/pages.js';
 import { Restore } from '../src/cluster/restore.js';
 import { type ClusterState, type FinishedLookup, newState } from '../src/cluster/state.js';
 import { specFromRequest } from '../src/cluster/views.js';
@@ -208,10 +207,6 @@ function backlog(): void {
     microseconds(() => {
       for (let i = 0; i < 2000; i++) plan(cluster.state, 1000);
     }, 2000),
-  );
-  say(
-    'a page of 100 pending tasks',
-    microseconds(() => pageOfTasks(cluster.state, { state: 'pending', nodeId: null }, 0, 100), 1),
   );
 }
 

@@ -1,8 +1,6 @@
-import { hashOf } from './id-hash.js';
+import { hashOf, PARTS, partOf } from './id-hash.js';
 import type { TaskId } from './ids.js';
 
-/** By the highest bits of the hash. Each grows by itself, so that none of it takes long (as in task-table.ts). */
-const PARTS_BITS = 6;
 const SLOTS_MIN = 16;
 /** Load at which a part doubles: three slots in five. */
 const FULL = 0.6;
@@ -12,7 +10,7 @@ const FULL = 0.6;
  * finds a pack looks into it. Open addressing over typed arrays, 12 bytes a slot: a million tasks take 25 MB and nothing for the collector to walk.
  */
 export class FinishedIndex {
-  readonly #parts: Part[] = Array.from({ length: 1 << PARTS_BITS }, () => new Part());
+  readonly #parts: Part[] = Array.from({ length: PARTS }, () => new Part());
   #size = 0;
 
   get size(): number {
@@ -40,7 +38,7 @@ export class FinishedIndex {
   }
 
   #partOf(hash: number): Part {
-    return this.#parts[hash >>> (32 - PARTS_BITS)] as Part;
+    return this.#parts[partOf(hash)] as Part;
   }
 }
 

@@ -5,3 +5,9 @@ export function hashOf(id: string): number {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   return (hash ^ (hash >>> 13)) >>> 0;
 }
+
+/** A table of ids stands in so many parts, each of which grows by itself: a million ids in one table stand still for 0.1 s when it doubles. */
+export const PARTS = 64;
+
+/** The part that a hash belongs to, by its highest six bits: the lowest say where in it. */
+export const partOf = (hash: number): number => hash >>> 26;

@@ -1,9 +1,7 @@
 import type { TaskEntry } from './entries.js';
-import { hashOf } from './id-hash.js';
+import { hashOf, PARTS, partOf } from './id-hash.js';
 import type { TaskId } from './ids.js';
 
-/** By the highest bits of the hash. Each grows by itself, so that none of it takes long: a million tasks in one table stand still for 0.1 s when it doubles. */
-const PARTS_BITS = 6;
 const SLOTS_MIN = 16;
 
 /**
@@ -11,7 +9,7 @@ const SLOTS_MIN = 16;
  * through the keys themselves); growing looks at no task; the slots are nothing for the collector to walk.
  */
 export class TaskTable {
-  readonly #parts: Part[] = Array.from({ length: 1 << PARTS_BITS }, () => new Part());
+  readonly #parts: Part[] = Array.from({ length: PARTS }, () => new Part());
   #size = 0;
 
   get size(): number {
@@ -48,7 +46,7 @@ export class TaskTable {
   }
 
   #partOf(hash: number): Part {
-    return this.#parts[hash >>> (32 - PARTS_BITS)] as Part;
+    return this.#parts[partOf(hash)] as Part;
   }
 }
 

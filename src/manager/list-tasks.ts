@@ -4,7 +4,7 @@ import type { TaskEntry } from '../cluster/entries.js';
 import type { TaskId } from '../cluster/ids.js';
 import { FINISHED, type Task, type TaskState } from '../cluster/model.js';
 import { groupOf } from '../cluster/packs.js';
-import { pageOfTasks as placedTasks, type TaskFilter } from '../cluster/pages.js';
+import { pageOfPlaced, type TaskFilter } from '../cluster/pages.js';
 import type { ClusterState } from '../cluster/state.js';
 import { type TaskView, taskView } from '../cluster/views.js';
 import { QuorateError } from '../protocol/errors.js';
@@ -69,7 +69,7 @@ async function alivePart(storage: Storage, live: () => ClusterState, page: Page,
   const { filter, limit } = page;
   if (filter.nodeId !== null || filter.state === 'assigned' || filter.state === 'running') {
     // What stands on nodes is found there, however long the backlog is.
-    for (const task of placedTasks(live(), filter, after, limit)) page.add(task);
+    for (const task of pageOfPlaced(live(), filter, after, limit)) page.add(task);
     return page.full ? placedEnd(live(), page, after) : null;
   }
   let last = after;

@@ -23,12 +23,13 @@ function collisions(pairs: number): TaskId[] {
   }
   return found;
 }
+const alike = collisions(3);
 
 t.test('beside a Map: random ids come and go, some of them with the hash of another', async (t) => {
   const random = new SimRandom(7);
   const table = new TaskTable();
   const model = new Map<TaskId, TaskEntry>();
-  const ids = [...collisions(3), ...Array.from({ length: 3000 }, (_, at) => taskId(`t-${at * 7919}`))];
+  const ids = [...alike, ...Array.from({ length: 3000 }, (_, at) => taskId(`t-${at * 7919}`))];
   // Waves: it fills up, is emptied nearly, fills up again.
   for (let step = 0; step < 60_000; step++) {
     const filling = Math.floor(step / 10_000) % 2 === 0;
@@ -53,7 +54,7 @@ t.test('beside a Map: random ids come and go, some of them with the hash of anot
 });
 
 t.test('ids with one hash stand beside each other, and one of them goes alone', async (t) => {
-  const [a, b] = collisions(1) as [TaskId, TaskId];
+  const [a, b] = alike as [TaskId, TaskId];
   t.equal(hashOf(a), hashOf(b));
   const table = new TaskTable();
   const [first, second] = [task(a), task(b)];

@@ -1,6 +1,7 @@
 import type { Block, Command, Outcome } from './command.js';
 import type { Revision } from './ids.js';
 import { invariant, unreachable } from './invariant.js';
+import { foldAll } from './folding.js';
 import { loseNode, registerNode, removeNode, setDraining } from './nodes.js';
 import { releaseDue } from './queue.js';
 import { report } from './reports.js';
@@ -21,6 +22,7 @@ export function applyBlock(state: ClusterState, block: Block, index: Revision, l
   if (releaseDue(state.queues, state.nowMs)) turn.placeable = true;
   const outcomes: Outcome[] = [];
   for (const command of block.commands) outcomes.push(applyCommand(turn, command));
+  foldAll(state, state.closed.splice(0));
   if (turn.placeable && state.queues.active.size > 0) turn.events.push({ type: 'placeable' });
   return { outcomes, events: turn.events };
 }

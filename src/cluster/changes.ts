@@ -1,8 +1,10 @@
-import { encodeAlivePack, encodeMeta, encodeNode, finishedKey, META_KEY, type Meta, nodeKey, packKey } from './records.js';
+import { encodeMeta, encodeNode, finishedKey, META_KEY, type Meta, nodeKey, packKey } from './records.js';
 import { addFinished, finishedDurable, takeFinished } from './finished.js';
+import { fold, mayFold, recordOf } from './folding.js';
 import type { NodeId } from './ids.js';
 import { dropPack, leavePack, type TaskPack } from './packs.js';
 import type { ClusterState, NodeEntry, TaskEntry } from './state.js';
+import { isPack } from './task-table.js';
 
 /**
  * What apply changed and nobody has written down yet. A record is encoded when it is taken, once, however often it changed; a task
@@ -65,12 +67,16 @@ export function takeChanges(state: ClusterState): { changes: StateChange[]; mark
   for (const pack of changes.packs) {
     pack.dirty = false;
     const key = packKey(pack.first, pack.large);
-    if (pack.tasks.length > 0) taken.push({ key, value: encodeAlivePack(pack.tasks) });
-    else {
+    const empty = pack.folded === null && pack.tasks.length === 0;
+    if (!empty) {
+      const value = recordOf(pack);
+      taken.push({ key, value });
+      if (mayFold(state, pack)) fold(state, pack, value);
+    } else {
       dropPack(state, pack);
       if (pack.stored) taken.push({ key, value: null });
     }
-    pack.stored = pack.tasks.length > 0;
+    pack.stored = !empty;
   }
   for (const [id, node] of changes.nodes) taken.push({ key: nodeKey(id), value: node === null ? null : encodeNode(node) });
   // Before the new ones: none of those is dropped already.
@@ -97,7 +103,7 @@ export function liveRecords(state: ClusterState): StateChange[] {
   const records: StateChange[] = [{ key: META_KEY, value: encodeMeta(metaOf(state)) }];
   for (const node of state.nodes.values()) records.push({ key: nodeKey(node.id), value: encodeNode(node) });
   const packs = new Set<TaskPack>();
-  for (const task of state.tasks.values()) packs.add(task.pack);
-  for (const pack of packs) records.push({ key: packKey(pack.first, pack.large), value: encodeAlivePack(pack.tasks) });
+  for (const held of state.tasks.values()) packs.add(isPack(held) ? held : held.pack);
+  for (const pack of packs) records.push({ key: packKey(pack.first, pack.large), value: recordOf(pack) });
   return records.sort((a, b) => (a.key < b.key ? -1 : 1));
 }

@@ -7,8 +7,8 @@ export interface TaskEntry extends Task {
   readonly requirement: Requirement;
   /** In which pending structure it stands; see queue.ts. */
   queued: 'no' | 'fresh' | 'returned' | 'delayed';
-  previous: TaskEntry | null;
-  next: TaskEntry | null;
+  previous: Queued | null;
+  next: Queued | null;
   heapIndex: number;
   /** With whom it lies on disk. Given by joinPack, right after it was made. */
   pack: TaskPack;
@@ -54,9 +54,27 @@ export interface Requirement {
 
 export interface Level {
   priority: number;
-  first: TaskEntry | null;
-  last: TaskEntry | null;
+  first: Queued | null;
+  last: Queued | null;
   readonly returned: TaskHeap;
+}
+
+/** What takes a place in the list of a level: a task, or some that are folded. */
+export type Queued = TaskEntry | Fold;
+
+/** Tasks of one folded pack (folding.ts) that stand behind each other, with nobody else's between them. */
+export interface Fold {
+  readonly queued: 'folded';
+  readonly pack: TaskPack;
+  readonly requirement: Requirement;
+  readonly level: Level;
+  /** By bit: which tasks of the pack, in its order. */
+  members: number;
+  count: number;
+  /** Of the last of them. */
+  queuedSeq: number;
+  previous: Queued | null;
+  next: Queued | null;
 }
 
 /** A binary heap that knows where each task stands (`heapIndex`), so that any of them can be taken out. A task is in one heap at most. */
@@ -92,7 +110,7 @@ export function newTask(spec: TaskSpec, requirement: Requirement, queuedSeq: num
   };
 }
 
-const NO_PACK: TaskPack = { first: 0, large: false, tasks: [], dirty: false, stored: false };
+const NO_PACK: TaskPack = { first: 0, large: false, tasks: [], folded: null, dirty: false, stored: false };
 export const NO_EPOCH = epoch(0);
 /** Shared by every task that was never tried: replaced, never pushed to. */
 export const NO_ATTEMPTS: Task['attempts'] = [];

@@ -1,8 +1,14 @@
-import { QueueCursor } from './queue.js';
+import { QueueCursor } from './queue-cursor.js';
 import { FINISHED } from './model.js';
-import type { Requirement } from './entries.js';
+import type { Fold, Level, Queued, Requirement } from './entries.js';
+import { foldedOf } from './folding.js';
 import { invariant } from './invariant.js';
+import { isClosed, type TaskPack } from './packs.js';
+import { encodeAlivePack, tasksInPack } from './records.js';
+import { sameConstraints, sameResources } from './spec.js';
 import { ATTEMPTS_KEPT, type ClusterState, type NodeEntry, type TaskEntry } from './state.js';
+import { isFresh } from './task-line.js';
+import { isPack } from './task-table.js';
 
 /** What holds after every block. Throws InvariantError. Looks at everything: for tests and the simulation. */
 export function checkInvariants(state: ClusterState): void {
@@ -16,7 +22,7 @@ function checkTasks(state: ClusterState): void {
   const alive = { pending: 0, assigned: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 };
   const epochs = new Set<number>();
   const places = new Set<number>();
-  for (const task of state.tasks.values()) {
+  for (const task of entries(state)) {
     const { id } = task.spec;
     invariant(state.tasks.get(id) === task, 'a task is found under its id', id);
     invariant(
@@ -53,6 +59,13 @@ function checkTasks(state: ClusterState): void {
       'a task shares its requirement',
       id,
     );
+  }
+  for (const pack of foldedPacks(state)) {
+    for (const { queuedSeq } of tasksInPack(foldedOf(pack).record)) {
+      invariant(queuedSeq >= 1 && queuedSeq <= state.queuedSeq && !places.has(queuedSeq), 'every task has a place of its own in the order', queuedSeq);
+      places.add(queuedSeq);
+      alive.pending++;
+    }
   }
   const { counts } = state;
   for (const name of ['pending', 'assigned', 'running'] as const) invariant(counts[name] === alive[name], 'counts are exact', name, counts[name], alive[name]);
@@ -174,12 +187,14 @@ function checkUsed(state: ClusterState, node: NodeEntry): void {
 function checkQueues(state: ClusterState): void {
   const { requirements, active, delayed } = state.queues;
   const shared = new Map<Requirement, number>();
-  for (const task of state.tasks.values()) shared.set(task.requirement, (shared.get(task.requirement) ?? 0) + 1);
+  for (const task of entries(state)) shared.set(task.requirement, (shared.get(task.requirement) ?? 0) + 1);
+  for (const pack of foldedPacks(state))
+    for (const { requirement, count } of foldedOf(pack).folds) shared.set(requirement, (shared.get(requirement) ?? 0) + count);
   let queued = delayed.items.length;
   for (const [key, requirement] of requirements) {
     invariant(requirement.key === key && requirement.tasks === shared.get(requirement), 'a requirement lives as long as a task has it', key, requirement.tasks);
     invariant(active.has(requirement) === requirement.placeable > 0, 'a requirement is active while a task of it can be placed', key, requirement.placeable);
-    queued += checkRequirement(requirement);
+    queued += checkRequirement(state, requirement);
   }
   for (const requirement of active) invariant(requirements.get(requirement.key) === requirement, 'an active requirement is a known one', requirement.key);
   invariant(queued === state.counts.pending, 'every pending task is queued once', queued, state.counts.pending);
@@ -194,23 +209,26 @@ function checkQueues(state: ClusterState): void {
   });
 }
 
-function checkRequirement(requirement: Requirement): number {
+function checkRequirement(state: ClusterState, requirement: Requirement): number {
   const { key, levels } = requirement;
   let seen = 0;
+  let folded = false;
   levels.forEach((level, i) => {
+    let last = 0;
     invariant(i === 0 || level.priority < (levels[i - 1] as typeof level).priority, 'levels go from high to low', key, level.priority);
     invariant(levels.length === 1 || level.first !== null || level.returned.items.length > 0, 'only a sole level is empty', key, level.priority);
-    let before: TaskEntry | null = null;
-    for (let task = level.first; task !== null; task = task.next) {
-      invariant(
-        task.queued === 'fresh' && task.previous === before && task.spec.priority === level.priority && task.requirement === requirement,
-        'the list of a level is whole',
-        key,
-        task.spec.id,
-      );
-      invariant(before === null || before.queuedSeq < task.queuedSeq, 'the list of a level is in order', key, task.spec.id);
-      before = task;
-      seen++;
+    let before: Queued | null = null;
+    for (let queued = level.first; queued !== null; queued = queued.next) {
+      invariant(queued.previous === before && queued.requirement === requirement, 'the list of a level is whole', key, queued.queuedSeq);
+      folded ||= queued.queued === 'folded';
+      const seqs = queued.queued === 'folded' ? checkFold(queued, level) : [queued.queuedSeq];
+      invariant(queued.queued === 'folded' || (queued.queued === 'fresh' && queued.spec.priority === level.priority), 'the list of a level has its own', key);
+      for (const seq of seqs) {
+        invariant(seq > last, 'the list of a level is in order', key, seq, last);
+        last = seq;
+        seen++;
+      }
+      before = queued;
     }
     invariant(level.last === before, 'the list of a level ends with its last', key);
     level.returned.items.forEach((task, at) => {
@@ -226,15 +244,16 @@ function checkRequirement(requirement: Requirement): number {
     });
   });
   invariant(seen === requirement.placeable, 'a requirement counts its placeable tasks', key, seen, requirement.placeable);
-  checkWalk(requirement);
+  // A walk would unfold them.
+  if (!folded) checkWalk(state, requirement);
   return seen;
 }
 
 /** The cursor gives each placeable task once, in the order of placement. */
-function checkWalk(requirement: Requirement): void {
+function checkWalk(state: ClusterState, requirement: Requirement): void {
   let steps = 0;
   let before: TaskEntry | null = null;
-  for (const cursor = new QueueCursor(requirement); cursor.current !== null; cursor.advance()) {
+  for (const cursor = new QueueCursor(state, requirement); cursor.current !== null; cursor.advance()) {
     const task: TaskEntry = cursor.current;
     const inOrder =
       before === null || task.spec.priority < before.spec.priority || (task.spec.priority === before.spec.priority && task.queuedSeq > before.queuedSeq);
@@ -251,12 +270,17 @@ function checkPacks(state: ClusterState): void {
   invariant(dirty.size === changes.packs.length, 'a pack waits to be written once');
   let tasks = 0;
   const seen = new Set(packs.values());
-  for (const task of state.tasks.values()) seen.add(task.pack);
+  for (const held of state.tasks.values()) seen.add(isPack(held) ? held : held.pack);
   for (const pack of seen) {
+    const size = pack.folded === null ? pack.tasks.length : 1;
     tasks += pack.tasks.length;
     invariant(pack.dirty === dirty.has(pack), 'a dirty pack waits to be written', pack.first);
-    invariant(pack.dirty || (pack.stored && pack.tasks.length > 0), 'a pack that is not waiting is written, and not empty', pack.first);
+    invariant(pack.dirty || (pack.stored && size > 0), 'a pack that is not waiting is written, and not empty', pack.first);
     invariant(pack.large || packs.get(pack.first) === pack, 'a pack is found by the first place it holds', pack.first);
+    if (pack.folded !== null) {
+      tasks += checkFoldedPack(state, pack);
+      continue;
+    }
     let before = 0;
     for (const task of pack.tasks) {
       invariant(state.tasks.get(task.spec.id) === task && task.pack === pack, 'a pack holds its own alive tasks', pack.first, task.spec.id);
@@ -265,4 +289,42 @@ function checkPacks(state: ClusterState): void {
     }
   }
   invariant(tasks === state.tasks.size, 'every alive task is in its pack', tasks, state.tasks.size);
+}
+
+/** How many tasks it holds. */
+function checkFoldedPack(state: ClusterState, pack: TaskPack): number {
+  const { record, folds } = foldedOf(pack);
+  const tasks = tasksInPack(record);
+  invariant(pack.tasks.length === 0 && isClosed(state, pack), 'a folded pack is closed, and its tasks are nowhere else', pack.first);
+  invariant(Buffer.compare(encodeAlivePack(tasks), record) === 0, 'what is folded would be written as it is', pack.first);
+  tasks.forEach((task, place) => {
+    const { id } = task.spec;
+    invariant(state.tasks.get(id) === pack, 'a folded task is found under its id', pack.first, id);
+    invariant(isFresh(task), 'only tasks that never ran are folded', pack.first, id);
+    const into = folds.filter(({ members }) => (members & (1 << place)) !== 0);
+    const { requirement, level } = into[0] as Fold;
+    invariant(into.length === 1 && level.priority === task.spec.priority, 'a folded task is in one place of its priority', pack.first, id);
+    const sameNeeds = sameResources(requirement.resources, task.spec.resources) && sameConstraints(requirement.constraints, task.spec.constraints);
+    invariant(sameNeeds && state.queues.requirements.get(requirement.key) === requirement, 'a folded task stands with what it needs', pack.first, id);
+  });
+  return tasks.length;
+}
+
+/** The queuedSeqs of its tasks. */
+function checkFold(fold: Fold, level: Level): number[] {
+  const { record, folds } = foldedOf(fold.pack);
+  const seqs = tasksInPack(record).flatMap(({ queuedSeq }, place) => ((fold.members & (1 << place)) === 0 ? [] : [queuedSeq]));
+  invariant(folds.includes(fold) && fold.level === level, 'a fold is where its pack says', fold.pack.first);
+  invariant(seqs.length === fold.count && seqs.at(-1) === fold.queuedSeq, 'a fold counts its tasks', fold.pack.first, fold.count);
+  return seqs;
+}
+
+function* entries({ tasks }: ClusterState): Generator<TaskEntry, void, undefined> {
+  for (const held of tasks.values()) if (!isPack(held)) yield held;
+}
+
+function foldedPacks({ tasks }: ClusterState): Set<TaskPack> {
+  const packs = new Set<TaskPack>();
+  for (const held of tasks.values()) if (isPack(held)) packs.add(held);
+  return packs;
 }

@@ -1,10 +1,10 @@
-import type { Level, Queues, Requirement, TaskEntry } from './entries.js';
+import type { Level, Queued, Queues, Requirement, TaskEntry } from './entries.js';
 import type { Constraint, Resources } from './model.js';
 import { NO_CONSTRAINTS } from './packing.js';
 import { sameResources } from './spec.js';
 import { heapPush, heapRemove, newTaskHeap } from './task-heap.js';
 
-const olderFirst = (a: TaskEntry, b: TaskEntry): boolean => a.queuedSeq < b.queuedSeq;
+export const olderFirst = (a: TaskEntry, b: TaskEntry): boolean => a.queuedSeq < b.queuedSeq;
 const dueFirst = (a: TaskEntry, b: TaskEntry): boolean => a.notBeforeMs < b.notBeforeMs || (a.notBeforeMs === b.notBeforeMs && a.queuedSeq < b.queuedSeq);
 
 export const newQueues = (): Queues => ({ requirements: new Map(), latest: null, active: new Set(), delayed: newTaskHeap(dueFirst) });
@@ -93,25 +93,25 @@ export function releaseDue(queues: Queues, nowMs: number): boolean {
   return any;
 }
 
-function unlink(level: Level, task: TaskEntry): void {
-  if (task.previous === null) level.first = task.next;
-  else task.previous.next = task.next;
-  if (task.next === null) level.last = task.previous;
-  else task.next.previous = task.previous;
-  task.previous = null;
-  task.next = null;
+export function unlink(level: Level, queued: Queued): void {
+  if (queued.previous === null) level.first = queued.next;
+  else queued.previous.next = queued.next;
+  if (queued.next === null) level.last = queued.previous;
+  else queued.next.previous = queued.previous;
+  queued.previous = null;
+  queued.next = null;
 }
 
-/** The task that goes first of this requirement, or null. */
-export function headOf({ levels }: Requirement): TaskEntry | null {
-  const level = levels[0];
-  if (level === undefined) return null;
-  const returned = level.returned.items[0];
-  return returned === undefined || (level.first !== null && olderFirst(level.first, returned)) ? level.first : returned;
+export function linkBefore(level: Level, next: Queued, queued: Queued): void {
+  queued.previous = next.previous;
+  queued.next = next;
+  if (next.previous === null) level.first = queued;
+  else next.previous.next = queued;
+  next.previous = queued;
 }
 
 /** Where the level of this priority is, or would stand. */
-function levelIndex(levels: readonly Level[], priority: number): number {
+export function levelIndex(levels: readonly Level[], priority: number): number {
   let low = 0;
   let high = levels.length;
   while (low < high) {
@@ -135,97 +135,4 @@ function levelOf(requirement: Requirement, priority: number): Level {
   const added: Level = { priority, first: null, last: null, returned: newTaskHeap(olderFirst) };
   levels.splice(index, 0, added);
   return added;
-}
-
-/**
- * Walks the placeable tasks of a requirement in the order of placement, without changing anything; the queue must not change meanwhile.
- * The heap is walked by a frontier of indexes: the next one is always among the children of those already seen.
- */
-export class QueueCursor {
-  #requirement: Requirement;
-  #levelIndex = 0;
-  #fresh: TaskEntry | null = null;
-  #frontier: number[] = [];
-  current: TaskEntry | null = null;
-
-  constructor(requirement: Requirement) {
-    this.#requirement = requirement;
-    this.#enter();
-    this.#settle();
-  }
-
-  advance(): void {
-    if (this.current === null) return;
-    if (this.current.queued === 'fresh') this.#fresh = this.current.next;
-    else this.#popFrontier();
-    this.#settle();
-  }
-
-  #enter(): void {
-    const level = this.#requirement.levels[this.#levelIndex];
-    this.#fresh = level?.first ?? null;
-    if (level !== undefined && level.returned.items.length > 0) this.#frontier.push(0);
-  }
-
-  #settle(): void {
-    for (;;) {
-      const level = this.#requirement.levels[this.#levelIndex];
-      if (level === undefined) {
-        this.current = null;
-        return;
-      }
-      const top = this.#frontier[0];
-      const returned = top === undefined ? null : (level.returned.items[top] as TaskEntry);
-      if (this.#fresh !== null || returned !== null) {
-        this.current = returned === null || (this.#fresh !== null && olderFirst(this.#fresh, returned)) ? this.#fresh : returned;
-        return;
-      }
-      this.#levelIndex++;
-      this.#enter();
-    }
-  }
-
-  /** The frontier is itself a heap, of indexes into `returned.items`, ordered by what stands there. */
-  #popFrontier(): void {
-    const { items } = (this.#requirement.levels[this.#levelIndex] as Level).returned;
-    const frontier = this.#frontier;
-    const index = frontier[0] as number;
-    const last = frontier.pop() as number;
-    if (frontier.length > 0) {
-      frontier[0] = last;
-      sinkIndex(frontier, items);
-    }
-    for (let child = 2 * index + 1; child <= 2 * index + 2 && child < items.length; child++) {
-      frontier.push(child);
-      raiseIndex(frontier, items);
-    }
-  }
-}
-
-const standsBefore = (items: readonly TaskEntry[], a: number, b: number): boolean => olderFirst(items[a] as TaskEntry, items[b] as TaskEntry);
-
-function sinkIndex(frontier: number[], items: readonly TaskEntry[]): void {
-  const moved = frontier[0] as number;
-  let at = 0;
-  for (;;) {
-    let child = 2 * at + 1;
-    if (child >= frontier.length) break;
-    if (child + 1 < frontier.length && standsBefore(items, frontier[child + 1] as number, frontier[child] as number)) child++;
-    if (!standsBefore(items, frontier[child] as number, moved)) break;
-    frontier[at] = frontier[child] as number;
-    at = child;
-  }
-  frontier[at] = moved;
-}
-
-function raiseIndex(frontier: number[], items: readonly TaskEntry[]): void {
-  let at = frontier.length - 1;
-  const moved = frontier[at] as number;
-  while (at > 0) {
-    const parent = (at - 1) >> 1;
-    if (!standsBefore(items, moved, frontier[parent] as number)) break;
-    frontier[at] = frontier[parent] as number;
-    at = parent;
-  }
-  frontier[at] = moved;
 }

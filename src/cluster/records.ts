@@ -100,6 +100,12 @@ export function tasksInPack(value: Uint8Array): Task[] {
   return tasks;
 }
 
+/** The task of that id in a `t/` record. */
+export function taskInAlivePack(value: Uint8Array, id: TaskId): Task | undefined {
+  const line = aliveIds(value).indexOf(id);
+  return line < 0 ? undefined : taskInLines(value, value.indexOf(LINE_FEED) + 1, line);
+}
+
 /** The newest task of that id in a `f/` record; null: none. */
 export function taskInPack(value: Uint8Array, id: TaskId): Task | null {
   const line = finishedHeader(value).ids.lastIndexOf(id);

@@ -1,6 +1,7 @@
 import { markTask } from './changes.js';
 import type { Outcome, ReportItem, ReportVerdict } from './command.js';
 import { findFinished } from './finished.js';
+import { look } from './folding.js';
 import type { NodeId, Session } from './ids.js';
 import { unreachable } from './invariant.js';
 import type { AttemptResult, Progress, Task } from './model.js';
@@ -26,7 +27,7 @@ function reportItem(turn: Turn, node: NodeEntry, item: ReportItem): ReportVerdic
     current(turn, task, item);
     return 'accepted';
   }
-  const known = turn.state.tasks.get(item.taskId) ?? findFinished(turn.state.finished, item.taskId, turn.lookup);
+  const known = look(turn.state, item.taskId) ?? findFinished(turn.state.finished, item.taskId, turn.lookup);
   return known === null ? 'unknown' : verdictOnPast(known, node.id, item);
 }
 

@@ -1,36 +1,41 @@
-import { decodeMeta, decodeNode, finishedHeader, META_KEY, tasksInPack } from './records.js';
-import { newTask } from './entries.js';
+import { decodeMeta, decodeNode, finishedHeader, META_KEY, packFirst, tasksInPack } from './records.js';
 import { restoreFinished } from './finished.js';
+import { entryOf, fold, mayFold } from './folding.js';
 import { invariant } from './invariant.js';
 import { addLabels } from './labels.js';
 import type { Node, Task } from './model.js';
-import { joinPack } from './packs.js';
+import { groupOf, joinPack, type TaskPack } from './packs.js';
 import { enqueue, joinRequirement } from './queue.js';
 import { type ClusterState, newState, type NodeEntry, type TaskEntry } from './state.js';
-import { sharedRun } from './tasks.js';
 
-/** Builds the state from the records of RESTORE_RANGES, given in that order. What it gives behaves as if it had never been away. */
+/** Builds the state from the records of RESTORE_RANGES, given in that order, into a new state. What it gives behaves as if it had never been away. */
 export class Restore {
-  #state = newState();
-  #tasks: TaskEntry[] = [];
+  readonly #state: ClusterState;
+  /** Of the group that is being read: tasks that belong in a queue, and packs with their records. */
+  #group = 0;
+  #pending: TaskEntry[] = [];
+  #packs: [TaskPack, Uint8Array][] = [];
+  #placed: TaskEntry[] = [];
+
+  constructor(state: ClusterState = newState()) {
+    this.#state = state;
+  }
 
   /** Throws CodecError (unknownVersion, damaged). */
   add(key: string, value: Uint8Array): void {
     if (key === META_KEY) this.#meta(value);
     else if (key.startsWith('n/')) this.#node(decodeNode(value));
-    else if (key.startsWith('t/')) for (const task of tasksInPack(value)) this.#task(task);
+    else if (key.startsWith('t/')) this.#pack(key, value);
     else if (key.startsWith('f/')) restoreFinished(this.#state.finished, finishedHeader(value));
     else invariant(false, 'only records of RESTORE_RANGES are restored', key);
   }
 
   finish(): ClusterState {
     const state = this.#state;
-    // The order of a queue is the order of submission, the order on a node that of epochs: both as they came about.
-    const pending = this.#tasks.filter((task) => task.state === 'pending').sort((a, b) => a.queuedSeq - b.queuedSeq);
-    for (const task of pending) enqueue(state.queues, task, state.nowMs);
-    const placed = this.#tasks.filter((task) => task.state !== 'pending').sort((a, b) => a.epoch - b.epoch);
-    for (const task of placed) place(state, task);
-    this.#tasks = [];
+    this.#enqueue();
+    // The order on a node is that of epochs: as it came about.
+    for (const task of this.#placed.sort((a, b) => a.epoch - b.epoch)) place(state, task);
+    this.#placed = [];
     return state;
   }
 
@@ -54,18 +59,24 @@ export class Restore {
     addLabels(this.#state.labels, node);
   }
 
-  #task(stored: Task): void {
+  #pack(key: string, value: Uint8Array): void {
+    const group = groupOf(packFirst(key));
+    if (group !== this.#group) this.#enqueue();
+    this.#group = group;
+    const tasks = tasksInPack(value).map((stored) => this.#task(stored));
+    const { pack } = tasks[0] as TaskEntry;
+    pack.stored = true;
+    for (const task of tasks) {
+      if (task.state === 'pending') this.#pending.push(task);
+      else this.#placed.push(task);
+    }
+    this.#packs.push([pack, value]);
+  }
+
+  #task(stored: Task): TaskEntry {
     const state = this.#state;
     const { spec } = stored;
-    const requirement = joinRequirement(state.queues, spec.resources, spec.constraints);
-    const { resources, constraints } = requirement;
-    const task = newTask(
-      { ...spec, run: sharedRun(state, spec.run), resources, constraints },
-      requirement,
-      stored.queuedSeq,
-      stored.submittedAtMs,
-      stored.submittedRevision,
-    );
+    const task = entryOf(state, stored, joinRequirement(state.queues, spec.resources, spec.constraints));
     task.state = stored.state;
     task.attempt = stored.attempt;
     task.epoch = stored.epoch;
@@ -76,11 +87,22 @@ export class Restore {
     task.attempts = stored.attempts;
     task.progress = stored.progress;
     task.pack = joinPack(state, task);
-    task.pack.stored = true;
     state.tasks.add(task);
-    this.#tasks.push(task);
+    return task;
+  }
+
+  /** The order of a queue is the order of submission: large tasks lie behind the others of their group. PERF: a backlog is folded while it is read. */
+  #enqueue(): void {
+    const state = this.#state;
+    for (const task of this.#pending.sort((a, b) => a.queuedSeq - b.queuedSeq)) enqueue(state.queues, task, state.nowMs);
+    for (const [pack, value] of this.#packs) if (mayFold(state, pack)) fold(state, pack, owned(value));
+    this.#pending = [];
+    this.#packs = [];
   }
 }
+
+/** Not a view of something larger, which would live as long. */
+const owned = (value: Uint8Array): Uint8Array => (value.byteLength * 2 > value.buffer.byteLength ? value : value.slice());
 
 function place(state: ClusterState, task: TaskEntry): void {
   const node = task.nodeId === null ? undefined : state.nodes.get(task.nodeId);

@@ -72,7 +72,7 @@ export function sameSpec(a: TaskSpec, b: TaskSpec): boolean {
 
 export const sameResources = (a: Resources, b: Resources): boolean => a.cpuMillis === b.cpuMillis && a.memoryMiB === b.memoryMiB && a.slots === b.slots;
 
-function sameConstraints(a: readonly Constraint[], b: readonly Constraint[]): boolean {
+export function sameConstraints(a: readonly Constraint[], b: readonly Constraint[]): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) {
     const x = a[i] as Constraint;

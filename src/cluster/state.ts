@@ -2,7 +2,8 @@ import type { Outcome } from './command.js';
 import type { LabelIndex, NodeEntry, Queues } from './entries.js';
 import { type Finished, type FinishedLookup, newFinished } from './finished.js';
 import { epoch, type Epoch, type NodeId, type Revision, revision, type Session, session, type TaskId } from './ids.js';
-import type { TaskState } from './model.js';
+import { NO_STRINGS } from './json.js';
+import type { StoredRun, TaskState } from './model.js';
 import type { TaskPack } from './packs.js';
 import { newQueues } from './queue.js';
 import { TaskTable } from './task-table.js';
@@ -32,6 +33,10 @@ export interface ClusterState {
   readonly finished: Finished;
   /** By the lowest queuedSeq they may hold; packs of large tasks are not here. */
   readonly packs: Map<number, TaskPack>;
+  /** Closed by the block that is being applied: packs that may be folded (folding.ts). */
+  readonly closed: TaskPack[];
+  /** A task is folded only if more than this wait that need the same. Infinity: none ever is. */
+  readonly foldBehind: number;
   readonly changes: Changes;
   /** Handler and program names, one string each. Bounded; losing it costs memory only. */
   readonly names: Map<string, string>;
@@ -81,7 +86,10 @@ export interface Turn {
 
 export const ATTEMPTS_KEPT = 10;
 
-export function newState(): ClusterState {
+/** With so many tasks waiting that need the same, a new one is not placed soon: on small machines a cluster begins as many in half a second. */
+const FOLD_BEHIND = 10_000;
+
+export function newState(foldBehind: number = FOLD_BEHIND): ClusterState {
   return {
     revision: revision(0),
     nowMs: 0,
@@ -96,6 +104,8 @@ export function newState(): ClusterState {
     queues: newQueues(),
     finished: newFinished(),
     packs: new Map(),
+    closed: [],
+    foldBehind,
     changes: { packs: [], dirtyTasks: 0, nodes: new Map(), dropped: [], mark: 0, takenRevision: revision(0) },
     names: new Map(),
   };
@@ -110,4 +120,11 @@ export function sharedName(state: ClusterState, name: string): string {
   if (state.names.size >= NAMES_MAX) state.names.clear();
   state.names.set(name, name);
   return name;
+}
+
+/** The same run, with what many tasks have in common held once. */
+export function sharedRun(state: ClusterState, run: StoredRun): StoredRun {
+  if (run.type === 'handler') return { type: 'handler', name: sharedName(state, run.name), inputText: run.inputText };
+  for (const _ in run.env) return run;
+  return { type: 'exec', argv: run.argv, env: NO_STRINGS, cwd: run.cwd };
 }

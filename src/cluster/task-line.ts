@@ -40,7 +40,8 @@ export function writeTask(to: JsonWriter, task: Task): void {
   if (writeInput(to, task.spec)) to.byte(TAB);
 }
 
-const isFresh = (task: Task): boolean =>
+/** Never ran, and nothing else happened to it. */
+export const isFresh = (task: Task): boolean =>
   task.state === 'pending' &&
   task.attempts.length === 0 &&
   task.attempt === 0 &&

@@ -1,8 +1,16 @@
 import type { TaskEntry } from './entries.js';
 import { hashOf, PARTS, partOf } from './id-hash.js';
 import type { TaskId } from './ids.js';
+import { invariant } from './invariant.js';
+import type { Folded, TaskPack } from './packs.js';
+import { aliveIds } from './records.js';
 
 const SLOTS_MIN = 16;
+
+/** What stands for a task: itself, or the folded pack that it is in (folding.ts). */
+export type Held = TaskEntry | TaskPack;
+
+export const isPack = (held: Held): held is TaskPack => (held as TaskPack).first !== undefined;
 
 /**
  * Alive tasks by id. PERF: a new id costs one look into memory that is not in the cache, where a Map of a million strings costs four or five (its chains lead
@@ -16,7 +24,7 @@ export class TaskTable {
     return this.#size;
   }
 
-  get(id: TaskId): TaskEntry | undefined {
+  get(id: TaskId): Held | undefined {
     const hash = hashOf(id) | 0;
     return this.#partOf(hash).get(id, hash);
   }
@@ -32,6 +40,12 @@ export class TaskTable {
     this.#size++;
   }
 
+  /** From now on `now` stands for it. */
+  replace(id: TaskId, was: Held, now: Held): void {
+    const hash = hashOf(id) | 0;
+    this.#partOf(hash).replace(hash, was, now);
+  }
+
   /** False: it was not there. */
   delete(id: TaskId): boolean {
     const hash = hashOf(id) | 0;
@@ -40,9 +54,9 @@ export class TaskTable {
     return true;
   }
 
-  /** In no order that means anything. The table must not change meanwhile. */
-  *values(): Generator<TaskEntry, void, undefined> {
-    for (const { tasks } of this.#parts) for (const task of tasks) if (task !== null) yield task;
+  /** What stands for each task, in no order that means anything: a folded pack comes once for each of its tasks. The table must not change meanwhile. */
+  *values(): Generator<Held, void, undefined> {
+    for (const { held } of this.#parts) for (const one of held) if (one !== null) yield one;
   }
 
   #partOf(hash: number): Part {
@@ -54,22 +68,35 @@ export class TaskTable {
 class Part {
   #slots = new Int32Array(2 * SLOTS_MIN);
   /** By place. */
-  tasks: (TaskEntry | null)[] = [];
+  held: (Held | null)[] = [];
   /** Empty places. */
   #free: number[] = [];
   #size = 0;
 
-  get(id: TaskId, hash: number): TaskEntry | undefined {
+  get(id: TaskId, hash: number): Held | undefined {
     const at = this.#find(id, hash);
-    return at < 0 ? undefined : (this.tasks[(this.#slots[at + 1] as number) - 1] as TaskEntry);
+    return at < 0 ? undefined : (this.held[(this.#slots[at + 1] as number) - 1] as Held);
+  }
+
+  replace(hash: number, was: Held, now: Held): void {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const place = slots[at + 1] as number;
+      invariant(place !== 0, 'what is replaced is in the table');
+      // PERF: no id is compared. Two tasks of one pack may have one hash: then either place will do for either.
+      if (slots[at] !== hash || this.held[place - 1] !== was) continue;
+      this.held[place - 1] = now;
+      return;
+    }
   }
 
   add(task: TaskEntry, hash: number): void {
     // Half full at most: a search ends after a slot or two.
     if (this.#size * 4 >= this.#slots.length) this.#grow();
     let place = this.#free.pop();
-    if (place === undefined) place = this.tasks.push(task) - 1;
-    else this.tasks[place] = task;
+    if (place === undefined) place = this.held.push(task) - 1;
+    else this.held[place] = task;
     insert(this.#slots, hash, place + 1);
     this.#size++;
   }
@@ -79,7 +106,7 @@ class Part {
     if (at < 0) return false;
     const place = (this.#slots[at + 1] as number) - 1;
     close(this.#slots, at);
-    this.tasks[place] = null;
+    this.held[place] = null;
     this.#free.push(place);
     this.#size--;
     if (this.#slots.length > 2 * SLOTS_MIN && this.#size * 16 < this.#slots.length) this.#shrink();
@@ -93,7 +120,7 @@ class Part {
     for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
       const place = slots[at + 1] as number;
       if (place === 0) return -1;
-      if (slots[at] === hash && (this.tasks[place - 1] as TaskEntry).spec.id === id) return at;
+      if (slots[at] === hash && isOf(this.held[place - 1] as Held, id)) return at;
     }
   }
 
@@ -106,16 +133,19 @@ class Part {
   /** Most have gone: lets go of the room that they took. */
   #shrink(): void {
     const old = this.#slots;
-    const tasks: TaskEntry[] = [];
+    const held: Held[] = [];
     this.#slots = new Int32Array(old.length / 4);
     for (let at = 0; at < old.length; at += 2) {
       const place = old[at + 1] as number;
-      if (place !== 0) insert(this.#slots, old[at] as number, tasks.push(this.tasks[place - 1] as TaskEntry));
+      if (place !== 0) insert(this.#slots, old[at] as number, held.push(this.held[place - 1] as Held));
     }
-    this.tasks = tasks;
+    this.held = held;
     this.#free = [];
   }
 }
+
+/** A folded pack is looked into only where all bits of a hash agree: nearly always the id is there. */
+const isOf = (held: Held, id: TaskId): boolean => (isPack(held) ? aliveIds((held.folded as Folded).record).includes(id) : held.spec.id === id);
 
 function insert(slots: Int32Array, hash: number, place: number): void {
   const mask = slots.length - 1;

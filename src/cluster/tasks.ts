@@ -3,18 +3,18 @@ import type { Outcome } from './command.js';
 import { newTask } from './entries.js';
 import { findFinished, forgetFinished } from './finished.js';
 import { mayRun } from './fit.js';
+import { look, aliveTask } from './folding.js';
 import { epoch, type Epoch, type NodeId, type TaskId } from './ids.js';
 import { invariant } from './invariant.js';
-import { NO_STRINGS } from './json.js';
-import type { Attempt, AttemptEnd, AttemptResult, StoredRun, TaskSpec, TaskState } from './model.js';
-import { joinPack } from './packs.js';
+import type { Attempt, AttemptEnd, AttemptResult, TaskSpec, TaskState } from './model.js';
+import { joinPack, noteClosed } from './packs.js';
 import { dequeue, enqueue, joinRequirement, leaveRequirement } from './queue.js';
 import { sameSpec } from './spec.js';
-import { ATTEMPTS_KEPT, type ClusterState, type NodeEntry, sharedName, type TaskEntry, type Turn } from './state.js';
+import { ATTEMPTS_KEPT, type ClusterState, type NodeEntry, sharedRun, type TaskEntry, type Turn } from './state.js';
 
 export function submit(turn: Turn, spec: TaskSpec): Outcome {
   const { state, index } = turn;
-  const known = state.tasks.get(spec.id) ?? findFinished(state.finished, spec.id, turn.lookup);
+  const known = look(state, spec.id) ?? findFinished(state.finished, spec.id, turn.lookup);
   if (known !== null) {
     if (!sameSpec(known.spec, spec)) return { code: 'taskConflict', taskId: spec.id };
     return { code: 'existing', taskId: spec.id, state: known.state, revision: known.submittedRevision };
@@ -24,6 +24,7 @@ export function submit(turn: Turn, spec: TaskSpec): Outcome {
   state.tasks.add(task);
   task.pack = joinPack(state, task);
   markNewTask(state, task);
+  noteClosed(state, task);
   if (enqueue(state.queues, task, state.nowMs)) turn.placeable = true;
   return { code: 'submitted', taskId: spec.id, state: 'pending', revision: index };
 }
@@ -36,16 +37,9 @@ function addTask(state: ClusterState, spec: TaskSpec, turn: Turn): TaskEntry {
   return newTask(shared, requirement, ++state.queuedSeq, state.nowMs, turn.index);
 }
 
-/** The same run, with what many tasks have in common held once. */
-export function sharedRun(state: ClusterState, run: StoredRun): StoredRun {
-  if (run.type === 'handler') return { type: 'handler', name: sharedName(state, run.name), inputText: run.inputText };
-  for (const _ in run.env) return run;
-  return { type: 'exec', argv: run.argv, env: NO_STRINGS, cwd: run.cwd };
-}
-
 export function cancel(turn: Turn, id: TaskId, reason: string): Outcome {
   const { state, index } = turn;
-  const task = state.tasks.get(id);
+  const task = aliveTask(state, id);
   if (task === undefined) {
     const finished = findFinished(state.finished, id, turn.lookup);
     return finished === null ? { code: 'taskNotFound', taskId: id } : { code: 'taskFinished', taskId: id, state: finished.state };
@@ -67,7 +61,7 @@ export function assign(turn: Turn, pairs: readonly { readonly taskId: TaskId; re
   const { state } = turn;
   const epochs: Epoch[] = [];
   for (const pair of pairs) {
-    const task = state.tasks.get(pair.taskId);
+    const task = aliveTask(state, pair.taskId);
     const node = state.nodes.get(pair.nodeId);
     const fits = task !== undefined && node !== undefined && task.state === 'pending' && task.queued !== 'delayed' && mayRun(node, task.requirement);
     epochs.push(fits ? assignOne(turn, task, node) : epoch(0));
@@ -109,7 +103,7 @@ function assignOne(turn: Turn, task: TaskEntry, node: NodeEntry): Epoch {
 
 export function timeoutAttempt(turn: Turn, id: TaskId, ofEpoch: Epoch): Outcome {
   const { state, index } = turn;
-  const task = state.tasks.get(id);
+  const task = aliveTask(state, id);
   if (task === undefined || task.epoch !== ofEpoch || task.state === 'pending')
     return { code: 'stale', reason: `task ${id} is not under epoch ${ofEpoch} any more` };
   if (task.spec.timeoutMs === 0) return { code: 'stale', reason: `task ${id} has no timeout` };

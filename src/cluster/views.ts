@@ -1,4 +1,5 @@
 import { findFinished } from './finished.js';
+import { look } from './folding.js';
 import type { TaskId } from './ids.js';
 import type { Attempt, AttemptResult, Constraint, Json, Node, Progress, Resources, Run, StoredRun, Task, TaskState } from './model.js';
 import type { ClusterState, FinishedLookup, NodeEntry } from './state.js';
@@ -10,9 +11,9 @@ export { specFromRequest } from './spec.js';
  * Assignment (a test holds them together); they are written out here because this folder stands below that one.
  */
 
-/** Alive or finished, or null. */
+/** Alive or finished, or null. Perhaps a copy. */
 export function findTask(state: ClusterState, id: TaskId, lookup: FinishedLookup): Task | null {
-  return state.tasks.get(id) ?? findFinished(state.finished, id, lookup);
+  return look(state, id) ?? findFinished(state.finished, id, lookup);
 }
 
 const runView = (run: StoredRun): Run => (run.type === 'exec' ? run : { type: 'handler', name: run.name, input: JSON.parse(run.inputText) as Json });

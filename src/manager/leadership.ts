@@ -2,6 +2,7 @@ import type { Term } from '../../raft/ids.js';
 import type { Storage } from '../../storage/storage.js';
 import type { Clock } from '../clock.js';
 import type { Command, Outcome } from '../cluster/command.js';
+import { look } from '../cluster/folding.js';
 import type { NodeId, Session } from '../cluster/ids.js';
 import type { ClusterEvent, ClusterState } from '../cluster/state.js';
 import type { Logger } from '../logger.js';
@@ -243,7 +244,7 @@ export class Leadership {
         // Still running afterwards? Then its time starts anew: late, but it ends.
         const { state, clock } = this.host;
         for (const { taskId, epoch } of due) {
-          const task = state.tasks.get(taskId);
+          const task = look(state, taskId);
           if (task !== undefined && task.epoch === epoch) this.timeouts.add(taskId, epoch, 1, 0, clock.nowMs(), state);
         }
       });

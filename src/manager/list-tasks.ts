@@ -1,6 +1,6 @@
 import type { Storage } from '../../storage/storage.js';
 import { ALIVE_RANGE, aliveIds, FINISHED_RANGE, finishedHeader, finishedKey, packFirst, packKey, tasksInPack } from '../cluster/records.js';
-import type { TaskEntry } from '../cluster/entries.js';
+import { look } from '../cluster/folding.js';
 import type { TaskId } from '../cluster/ids.js';
 import { FINISHED, type Task, type TaskState } from '../cluster/model.js';
 import { groupOf } from '../cluster/packs.js';
@@ -77,10 +77,10 @@ async function alivePart(storage: Storage, live: () => ClusterState, page: Page,
   let ids: TaskId[] = [];
   /** Large tasks lie behind the others of their group: put in order here. True: the page is full. */
   const show = (): boolean => {
-    const { tasks } = live();
-    const alive: TaskEntry[] = [];
+    const state = live();
+    const alive: Task[] = [];
     for (const id of ids) {
-      const task = tasks.get(id);
+      const task = look(state, id);
       if (task !== undefined && task.queuedSeq > after) alive.push(task);
     }
     page.looked += ids.length - alive.length;
@@ -106,7 +106,7 @@ async function alivePart(storage: Storage, live: () => ClusterState, page: Page,
 /** Where the page of placed tasks ended. */
 function placedEnd(state: ClusterState, page: Page, after: number): number {
   const last = page.tasks.at(-1);
-  return last === undefined ? after : (state.tasks.get(last.id as TaskId)?.queuedSeq ?? after);
+  return last === undefined ? after : (look(state, last.id as TaskId)?.queuedSeq ?? after);
 }
 
 /** The finishedSeq before which to go on, or null when there are no more. */

@@ -37,6 +37,8 @@ export interface ReplicaOptions {
   readonly onFatal: (error: Error) => void;
   /** Beside what config.timing says. */
   readonly raft?: Partial<RaftOptions>;
+  /** Tasks are folded behind so many others (cluster/folding.ts); for tests. */
+  readonly foldBehind?: number;
 }
 
 /** One turn of the loop ends after this, so that timers and sockets get their turn too. */
@@ -100,7 +102,8 @@ export class Loop {
     // PERF: a commit costs two messages less each way (bench/README.md); followers apply up to a tick later.
     this.raftOptions = { ...DEFAULT_OPTIONS, electionTicks, heartbeatTicks, leaseTicks, commitWithTick: true, ...options.raft };
     this.finishedWaiters = new FinishedWaiters(clock, limits.watchersMax);
-    this.machine = new StateMachine(storage, clock, random, timing.flushMs, witness ? Math.min(limits.logBytesKept, WITNESS_LOG_BYTES) : limits.logBytesKept);
+    const logBytesKept = witness ? Math.min(limits.logBytesKept, WITNESS_LOG_BYTES) : limits.logBytesKept;
+    this.machine = new StateMachine(storage, clock, random, timing.flushMs, logBytesKept, options.foldBehind);
     this.ticker = new Ticker(clock, timing.tickMs, (ticks, nowMs, stalledMs) => this.tick(ticks, nowMs, stalledMs));
     this.handing = new HandOver(clock, logger, this.counters, 2 * timing.electionTicks * timing.tickMs);
     this.lane = new Lane(storage, clock, {

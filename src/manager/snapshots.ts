@@ -273,9 +273,9 @@ class Replaced extends Error {
 /** More than any state has; LevelDB takes 32 bits. */
 const SCAN_LIMIT = 0x7fff_ffff;
 
-/** Builds the state machine from what is on disk. Finished tasks stay there. */
-export async function restoreState(storage: Storage): Promise<ClusterState> {
-  const restore = new Restore();
+/** Fills a new state from what is on disk. Finished tasks stay there. */
+export async function restoreState(storage: Storage, state: ClusterState): Promise<ClusterState> {
+  const restore = new Restore(state);
   for (const { gte, lt } of RESTORE_RANGES) {
     for await (const [key, value] of storage.scanState({ gte, lt, limit: SCAN_LIMIT, reverse: false })) restore.add(key, value);
   }

@@ -16,7 +16,7 @@ const NOTHING: Applied = { outcomes: [], events: [] };
 
 /** The cluster's state in memory, where in the log it stands, and what of it still has to be written. */
 export class StateMachine {
-  state: ClusterState = newState();
+  state: ClusterState;
   index: LogIndex;
   term: Term;
   blocksApplied = 0;
@@ -27,11 +27,14 @@ export class StateMachine {
   /** Persisted finished tasks only; `findTask` lays over it what is not written yet. */
   readonly finished: FinishedLookup;
   private readonly storage: Storage;
+  private readonly foldBehind: number | undefined;
   private backlog: Entry[] = [];
 
-  constructor(storage: Storage, clock: Clock, random: Random, flushMs: number, logBytesKept: number) {
+  constructor(storage: Storage, clock: Clock, random: Random, flushMs: number, logBytesKept: number, foldBehind?: number) {
     const { applied } = storage.recovered;
     this.storage = storage;
+    this.foldBehind = foldBehind;
+    this.state = newState(foldBehind);
     this.index = applied.index;
     this.term = applied.term;
     this.writer = new StateWriter(clock, random, flushMs, logBytesKept, applied);
@@ -40,7 +43,7 @@ export class StateMachine {
 
   /** From what is on disk. */
   async restore(): Promise<void> {
-    this.state = await restoreState(this.storage);
+    this.state = await restoreState(this.storage, newState(this.foldBehind));
   }
 
   /** `block`: what the entry holds, where it is at hand. Outcomes and events are empty for entries that are no commands. */
@@ -71,7 +74,7 @@ export class StateMachine {
 
   /** The flip to `meta` is durable: the new state comes into memory. Gives the entries that waited. */
   async replace(meta: SnapshotMeta): Promise<Entry[]> {
-    this.state = await restoreState(this.storage);
+    this.state = await restoreState(this.storage, newState(this.foldBehind));
     this.index = meta.index;
     this.term = meta.term;
     this.replacing = null;

@@ -1,3 +1,4 @@
+import { look } from '../cluster/folding.js';
 import type { Epoch, TaskId } from '../cluster/ids.js';
 import type { ClusterState } from '../cluster/state.js';
 
@@ -79,6 +80,6 @@ export class AttemptTimeouts {
 }
 
 function runs(due: Due, state: ClusterState): boolean {
-  const task = state.tasks.get(due.taskId);
+  const task = look(state, due.taskId);
   return task !== undefined && task.epoch === due.epoch && task.state === 'running';
 }

@@ -1,3 +1,4 @@
+import { look } from '../cluster/folding.js';
 import type { Epoch, NodeId, Session, TaskId } from '../cluster/ids.js';
 import type { ClusterState, NodeEntry } from '../cluster/state.js';
 import { assignmentOf } from '../cluster/views.js';
@@ -135,7 +136,7 @@ export class Watch implements AsyncIterable<AssignmentLine>, AsyncIterator<Assig
     if (this.starts.size > 0 || this.stops.length > 0) {
       const start: Assignment[] = [];
       for (const [taskId, epoch] of this.starts) {
-        const task = state.tasks.get(taskId);
+        const task = look(state, taskId);
         if (task !== undefined && task.epoch === epoch && task.nodeId === this.nodeId && task.state === 'assigned') start.push(assignmentOf(task));
       }
       const stop = this.stops.slice();

@@ -1,5 +1,6 @@
 import type { Command } from '../cluster/command.js';
 import type { NodeEntry } from '../cluster/entries.js';
+import { aliveTask } from '../cluster/folding.js';
 import type { Resources } from '../cluster/model.js';
 import type { ClusterState } from '../cluster/state.js';
 
@@ -63,7 +64,7 @@ export class Ahead {
 
   #assign(state: ClusterState, step: Step, pairs: Pairs): void {
     for (const { taskId, nodeId } of pairs) {
-      const task = state.tasks.get(taskId);
+      const task = aliveTask(state, taskId);
       const node = state.nodes.get(nodeId);
       if (task === undefined || node === undefined) continue;
       const { resources } = task.requirement;

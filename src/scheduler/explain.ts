@@ -1,4 +1,5 @@
 import type { TaskEntry } from '../cluster/entries.js';
+import { aliveTask } from '../cluster/folding.js';
 import type { Task } from '../cluster/model.js';
 import type { ClusterState, NodeEntry } from '../cluster/state.js';
 import { constraintText, type Reason, type ReasonCode, whyNot } from './filters.js';
@@ -18,8 +19,8 @@ const AHEAD_COUNTED = 1000;
 /** Why a task is where it is; for a pending one what stands in its way on each node, asked with the filters of the plan. */
 export function explain(state: ClusterState, task: Task): Explanation {
   const { id } = task.spec;
-  const entry = state.tasks.get(id);
-  if (entry === undefined || entry !== task || entry.state !== 'pending') return { id, state: task.state, summary: whereItIs(task), unblock: [], nodes: [] };
+  const entry = task.state === 'pending' ? aliveTask(state, id) : undefined;
+  if (entry?.state !== 'pending') return { id, state: task.state, summary: whereItIs(task), unblock: [], nodes: [] };
   const verdicts: Verdict[] = [];
   for (const node of state.nodes.values()) verdicts.push({ node, reasons: whyNot(node, entry.requirement) });
   // Nearest to fitting first: that is where help is cheapest.
@@ -103,8 +104,8 @@ function aheadText(task: TaskEntry): string {
   const all = `${count(placeable, 'task')} wait with the same needs`;
   if (task.queued === 'returned') return `${all}; it came back from an attempt, so it stands near the front.`;
   let ahead = 0;
-  for (let other = task.previous; other !== null && ahead < AHEAD_COUNTED; other = other.previous) ahead++;
-  return ahead === AHEAD_COUNTED ? `${all}, more than ${AHEAD_COUNTED} of them before it.` : `${all}, ${ahead} of its priority before it.`;
+  for (let other = task.previous; other !== null && ahead < AHEAD_COUNTED; other = other.previous) ahead += other.queued === 'folded' ? other.count : 1;
+  return ahead >= AHEAD_COUNTED ? `${all}, more than ${AHEAD_COUNTED} of them before it.` : `${all}, ${ahead} of its priority before it.`;
 }
 
 function whatHelps(state: ClusterState, task: TaskEntry, verdicts: readonly Verdict[]): string[] {

@@ -1,6 +1,6 @@
 import type { Requirement, TaskEntry } from '../cluster/entries.js';
 import type { NodeId, TaskId } from '../cluster/ids.js';
-import { headOf, QueueCursor } from '../cluster/queue.js';
+import { headOf, QueueCursor } from '../cluster/queue-cursor.js';
 import { keepsAll } from '../cluster/fit.js';
 import { narrowest } from '../cluster/labels.js';
 import type { ClusterState } from '../cluster/state.js';
@@ -20,7 +20,7 @@ export const hasPlaceable = (state: ClusterState): boolean => state.queues.activ
 /**
  * Which pending task to put where, at most pairsMax of them. Highest priority first, then oldest first, over all requirements; each task to the
  * node with the most left, so that load spreads. Looks at the first tasks of each requirement only, never at the backlog; a requirement
- * that no node has room for is left at once, so it holds up nobody. Does not change the state: what it hands out is counted in `Room`s.
+ * that no node has room for is left at once, so it holds up nobody. Changes nothing but how the state holds them (folding.ts): what it hands out is counted in `Room`s.
  * PERF: nodes + requirements x (nodes with room, or those with a wanted label if fewer) + pairs x log nodes.
  */
 export function plan(state: ClusterState, pairsMax: number, ahead: Ahead = NOTHING_AHEAD): Pair[] {
@@ -31,7 +31,7 @@ export function plan(state: ClusterState, pairsMax: number, ahead: Ahead = NOTHI
   if (rooms.list.length === 0) return pairs;
   const lanes: Lane[] = [];
   for (const requirement of active) {
-    const lane = fits(rooms.most, requirement.resources) ? newLane(requirement, ahead) : null;
+    const lane = fits(rooms.most, requirement.resources) ? newLane(state, requirement, ahead) : null;
     if (lane !== null) raiseLane(lanes, lane);
   }
   for (let lane = lanes[0]; lane !== undefined && pairs.length < pairsMax; lane = lanes[0]) {
@@ -42,7 +42,7 @@ export function plan(state: ClusterState, pairsMax: number, ahead: Ahead = NOTHI
     }
     pairs.push({ taskId: lane.task.spec.id, nodeId: room.node.id });
     give(room, lane.requirement.resources);
-    lane.cursor ??= new QueueCursor(lane.requirement);
+    lane.cursor ??= new QueueCursor(state, lane.requirement);
     const next = following(lane.cursor, ahead);
     if (next === null) {
       dropFirst(lanes);
@@ -68,11 +68,11 @@ interface Lane {
 }
 
 /** Null: all its tasks are given away already. */
-function newLane(requirement: Requirement, ahead: Ahead): Lane | null {
-  let task = headOf(requirement);
+function newLane(state: ClusterState, requirement: Requirement, ahead: Ahead): Lane | null {
+  let task = headOf(state, requirement);
   let cursor: QueueCursor | null = null;
   if (task !== null && ahead.gives(task.queuedSeq)) {
-    cursor = new QueueCursor(requirement);
+    cursor = new QueueCursor(state, requirement);
     task = following(cursor, ahead);
   }
   return task === null ? null : { requirement, task, placed: 0, candidates: null, rooms: null, cursor };

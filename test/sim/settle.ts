@@ -1,5 +1,6 @@
 import type { QuorateClient } from '../../src/client/index.js';
 import type { Replica } from '../../src/manager/replica.js';
+import { everyTask } from '../../src/cluster/folding.js';
 import { fail } from './failure.js';
 import type { Workload } from './workload.js';
 import type { World } from './world.js';
@@ -45,7 +46,7 @@ export async function settle(world: World): Promise<void> {
     240_000,
     () => world.oracle.state.tasks.size === 0,
     () =>
-      `tasks that never end: ${[...world.oracle.state.tasks.values()]
+      `tasks that never end: ${[...everyTask(world.oracle.state)]
         .slice(0, 5)
         .map(
           (task) =>

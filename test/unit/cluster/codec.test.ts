@@ -5,6 +5,7 @@ import { decodeBlock, encodeBlock } from '../../../src/cluster/blocks.js';
 import type { CodecError } from '../../../src/cluster/bytes.js';
 import { decodeMeta, decodeNode, encodeAlivePack, finishedHeader, tasksInPack } from '../../../src/cluster/records.js';
 import type { Block, Command } from '../../../src/cluster/command.js';
+import { everyTask, look } from '../../../src/cluster/folding.js';
 import { epoch, nodeId, revision, session, taskId } from '../../../src/cluster/ids.js';
 import { notJson } from '../../../src/cluster/json.js';
 import type { Attempt, Json, Task } from '../../../src/cluster/model.js';
@@ -250,7 +251,7 @@ t.test('inputs stand behind the JSON as they are: any text, any order, next to t
 
   const { state, apply } = bare();
   apply(...commands);
-  const tasks = [...state.tasks.values()] as Task[];
+  const tasks = [...everyTask(state)] as Task[];
   t.same(JSON.stringify(tasksInPack(encodeAlivePack(tasks)).map(({ spec }) => spec)), JSON.stringify(tasks.map(({ spec }) => spec)));
 });
 
@@ -267,7 +268,7 @@ t.test('a block or a record that ends too soon, or goes on too long, is never ta
 
   const { state, apply } = bare();
   apply(commands[2] as Command);
-  const pack = encodeAlivePack([...state.tasks.values()] as Task[]);
+  const pack = encodeAlivePack([...everyTask(state)] as Task[]);
   const line = pack.indexOf(10) + 1;
   for (let length = line + 1; length < pack.length; length++)
     t.throws(() => tasksInPack(pack.subarray(0, length)), { code: 'damaged' }, `${length} of ${pack.length}`);
@@ -276,7 +277,7 @@ t.test('a block or a record that ends too soon, or goes on too long, is never ta
 t.test('a task that never ran, and one that ended well at its first try, are written short; whatever differs is kept', async (t) => {
   const { state, apply } = bare();
   apply(submit('a', { run: handler }), register('n', {}));
-  const fresh = taskOf(state.tasks.get(taskId('a')) as Task);
+  const fresh = taskOf(look(state, taskId('a')) as Task);
   const first: Attempt = { attempt: 1, epoch: epoch(9), nodeId: nodeId('n'), assignedAtMs: 2, startedAtMs: 3, endedAtMs: 5, end: 'succeeded', reason: null };
   const done: Task = {
     ...fresh,

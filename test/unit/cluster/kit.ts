@@ -15,9 +15,15 @@ import { plan } from '../../../src/scheduler/plan.js';
 
 /** A state with the records it wrote: what a manager has, without log, disk and network. */
 export class Replica {
-  state: ClusterState = newState();
+  readonly #foldBehind: number | undefined;
+  state: ClusterState;
   readonly records = new Map<string, Uint8Array>();
   #writes: { readonly mark: number; readonly changes: ReturnType<typeof takeChanges>['changes'] }[] = [];
+
+  constructor(foldBehind?: number) {
+    this.#foldBehind = foldBehind;
+    this.state = newState(foldBehind);
+  }
 
   readonly finished = (key: string): Uint8Array | undefined => this.records.get(key);
 
@@ -47,7 +53,7 @@ export class Replica {
   restart(): void {
     this.take();
     while (this.#writes.length > 0) this.durable();
-    const restore = new Restore();
+    const restore = new Restore(newState(this.#foldBehind));
     const keys = [...this.records.keys()].sort();
     for (const { gte, lt } of RESTORE_RANGES) {
       for (const key of keys) if (key >= gte && key < lt) restore.add(key, this.records.get(key) as Uint8Array);
@@ -72,8 +78,8 @@ export class Replica {
 }
 
 /** One state, and records that only the caller fills. */
-export const bare = () => {
-  const state = newState();
+export const bare = (foldBehind?: number) => {
+  const state = newState(foldBehind);
   let index = 0;
   const records = new Map<string, Uint8Array>();
   const apply = (...commands: Command[]) => applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), (key) => records.get(key));
@@ -82,13 +88,13 @@ export const bare = () => {
 
 /**
  * Tells a story to three replicas: one that applies what it was given and writes seldom, a follower that reads it from the log, and one that is
- * started anew after every block. They have to agree at every step.
+ * started anew after every block. The last two fold what waits (folding.ts), the first nothing. They have to agree at every step.
  */
 export class Cluster {
   static readonly codes = new Set<Outcome['code']>();
   readonly leader = new Replica();
-  readonly follower = new Replica();
-  readonly restarted = new Replica();
+  readonly follower = new Replica(0);
+  readonly restarted = new Replica(1);
   index = 0;
   atMs = 1_000_000;
   events: ClusterEvent[] = [];

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { decodeBlock, encodeBlock } from '../../../src/cluster/blocks.js';
 import type { Block, Command, Outcome } from '../../../src/cluster/command.js';
+import { everyTask, aliveTask } from '../../../src/cluster/folding.js';
 import { epoch, type NodeId, nodeId, session, type TaskId, taskId } from '../../../src/cluster/ids.js';
 import { FINISHED, type Task } from '../../../src/cluster/model.js';
 import { findTask } from '../../../src/cluster/views.js';
@@ -63,7 +64,7 @@ function commandOf(replica: Replica, what: Step): Command {
     case 'assign':
       return { type: 'assign', pairs: [{ taskId: task(what.task), nodeId: node(what.node) }] };
     case 'report': {
-      const on = [...state.tasks.values()].filter(({ nodeId: at }) => at !== null).sort((a, b) => a.epoch - b.epoch);
+      const on = [...everyTask(state)].filter(({ nodeId: at }) => at !== null).sort((a, b) => a.epoch - b.epoch);
       const current = on[what.pick % Math.max(1, on.length)];
       const of = current?.spec.id ?? taskId(TASKS[what.pick % 7] as string);
       const at = state.nodes.get(what.stale === 1 ? node(what.pick % 3) : (current?.nodeId ?? node(what.pick % 3)));
@@ -103,7 +104,7 @@ function commandOf(replica: Replica, what: Step): Command {
     case 'drain':
       return { type: 'setDraining', nodeId: node(what.node), draining: what.draining };
     case 'timeout':
-      return { type: 'timeoutAttempt', taskId: task(what.task), epoch: epoch((state.tasks.get(task(what.task))?.epoch ?? 1) - (what.stale === 0 ? 1 : 0)) };
+      return { type: 'timeoutAttempt', taskId: task(what.task), epoch: epoch((aliveTask(state, task(what.task))?.epoch ?? 1) - (what.stale === 0 ? 1 : 0)) };
     case 'forget':
       return { type: 'forget', upTo: state.finished.forgottenSeq + what.task };
     case 'tick':
@@ -170,8 +171,8 @@ const seen = new Map<string, number>();
 
 function run(turns: readonly Turn[]): void {
   const leader = new Replica();
-  const follower = new Replica();
-  const restarted = new Replica();
+  const follower = new Replica(0);
+  const restarted = new Replica(1);
   const promises = new Promises();
   let atMs = 1000;
   turns.forEach((now, i) => {
@@ -300,7 +301,7 @@ t.test('any command that decodes gets an outcome', async (t) => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.array(command, { maxLength: 4 }), number), { maxLength: 20, size: 'max' }), (blocks) => {
       const one = new Replica();
-      const other = new Replica();
+      const other = new Replica(0);
       blocks.forEach(([commands, atMs], i) => {
         const block = decodeBlock(encodeBlock({ version: 1, atMs, commands: commands as unknown as Command[] }));
         const applied = one.apply(block, i + 1);

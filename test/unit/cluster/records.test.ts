@@ -4,6 +4,7 @@ import { applyBlock } from '../../../src/cluster/apply.js';
 import { changesDurable, dirtyCount, takeChanges } from '../../../src/cluster/changes.js';
 import { finishedHeader, finishedKey, packKey, tasksInPack } from '../../../src/cluster/records.js';
 import type { Command } from '../../../src/cluster/command.js';
+import { aliveTask, look } from '../../../src/cluster/folding.js';
 import { nodeId, revision, session, taskId } from '../../../src/cluster/ids.js';
 import { pageOfPlaced } from '../../../src/cluster/pages.js';
 import { FinishedIndex } from '../../../src/cluster/finished-index.js';
@@ -102,7 +103,7 @@ t.test('what counts as large', async (t) => {
   ] as const;
   apply(...runs.map((run, at) => submit(`t${at}`, { run })));
   t.same(
-    runs.map((_, at) => state.tasks.get(taskId(`t${at}`))?.pack.large),
+    runs.map((_, at) => aliveTask(state, taskId(`t${at}`))?.pack.large),
     [true, true, false, true, true, false],
   );
 });
@@ -263,7 +264,7 @@ t.test('pages of tasks on nodes: every one once, in the order of submission', as
     for (
       let page = pageOfPlaced(state, filter, 0, limit);
       page.length > 0;
-      page = pageOfPlaced(state, filter, state.tasks.get(taskId(seen.at(-1) as string))?.queuedSeq as number, limit)
+      page = pageOfPlaced(state, filter, look(state, taskId(seen.at(-1) as string))?.queuedSeq as number, limit)
     ) {
       t.ok(page.length <= limit);
       seen.push(...page.map((task) => task.spec.id));

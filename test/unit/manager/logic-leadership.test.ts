@@ -1,5 +1,6 @@
 /** Leaders that die, stop, stand still and hand over, and what becomes of the writes and reads meanwhile. Virtual time; real core, state machine and storage engine. */
 import t from 'tap';
+import { look } from '../../../src/cluster/folding.js';
 import { QuorateError } from '../../../src/protocol/errors.js';
 import { type Box, House, running, succeeded } from './logic-kit.js';
 
@@ -49,7 +50,7 @@ t.test('three managers: any of them takes a write and answers a read; a dead lea
   for (const id of acknowledged) await house.ask(house.call(house.leader, 'getTask', { params: { id } }));
 
   const { session } = await house.ask(house.register(house.leader, 'n1', { slots: 1000 }));
-  const task = () => house.leader.replica.state.tasks.get('through-a-follower' as never);
+  const task = () => look(house.leader.replica.state, 'through-a-follower' as never);
   await house.until(() => task()?.state === 'assigned', 'assigned by the new leader');
   await house.ask(house.report(house.leader, 'n1', session, [succeeded('through-a-follower', task()?.epoch as number)]));
   t.equal((await house.ask(waits, 1000)).state, 'succeeded', 'the long poll on a follower lived through the change');
@@ -360,7 +361,7 @@ t.test('a new leader ends what the old one would have ended; a watch is a word o
   const house = await House.open({ managers: 3 });
   const { session } = await house.ask(house.register(house.leader, 'n1'));
   await house.ask(house.submit(house.leader, { id: 'a', timeoutMs: 1000, graceMs: 0, attemptsMax: 1 }));
-  const task = () => house.leader.replica.state.tasks.get('a' as never);
+  const task = () => look(house.leader.replica.state, 'a' as never);
   await house.until(() => task()?.state === 'assigned', 'assigned');
   await house.ask(house.report(house.leader, 'n1', session, [running('a', task()?.epoch as number)]));
   const old = house.leader;

@@ -1,4 +1,5 @@
 /** Nodes that fall silent or come back, clocks that jump, and the stream of assignments. Virtual time; real core, state machine and storage engine. */
+import { look } from '../../../src/cluster/folding.js';
 import t from 'tap';
 import { House } from './logic-kit.js';
 
@@ -34,8 +35,8 @@ t.test('a node that falls silent is lost after its lease, and its tasks run else
   const house = await House.open({ managers: 3 });
   const one = await house.ask(house.register(house.leader, 'n1'));
   await house.ask(house.submit(house.leader, { id: 'a' }));
-  await house.until(() => house.leader.replica.state.tasks.get('a' as never)?.nodeId === 'n1', 'assigned');
-  const epoch = house.leader.replica.state.tasks.get('a' as never)?.epoch as number;
+  await house.until(() => look(house.leader.replica.state, 'a' as never)?.nodeId === 'n1', 'assigned');
+  const epoch = look(house.leader.replica.state, 'a' as never)?.epoch as number;
   const two = await house.ask(house.register(house.leader, 'n2'));
   const beat = async (): Promise<void> => {
     await house.ask(house.report(house.leader, 'n2', two.session));
@@ -48,8 +49,8 @@ t.test('a node that falls silent is lost after its lease, and its tasks run else
   t.equal(house.leader.replica.state.nodes.get('n1' as never)?.state, 'ready', 'not before its lease ran out');
   await house.until(() => house.leader.replica.state.nodes.get('n1' as never)?.state === 'lost', 'n1 is lost', 3000);
   t.ok(house.scheduler.nowMs - silentSinceMs < 6500);
-  await house.until(() => house.leader.replica.state.tasks.get('a' as never)?.nodeId === 'n2', 'it runs elsewhere');
-  t.ok((house.leader.replica.state.tasks.get('a' as never)?.epoch as number) > epoch);
+  await house.until(() => look(house.leader.replica.state, 'a' as never)?.nodeId === 'n2', 'it runs elsewhere');
+  t.ok((look(house.leader.replica.state, 'a' as never)?.epoch as number) > epoch);
   t.equal(await house.codeOf(house.report(house.leader, 'n1', one.session)), 'sessionSuperseded', 'a lost node has to register again');
   t.equal(await house.codeOf(house.report(house.leader, 'nobody', 1)), 'nodeNotFound');
   const again = await house.ask(house.register(house.leader, 'n1', { held: [{ taskId: 'a', epoch }] }));

@@ -1,9 +1,10 @@
 /** A leader gives a slot away in the block that frees it. */
+import { look } from '../../../src/cluster/folding.js';
 import t from 'tap';
 import type { Box } from './logic-kit.js';
 import { House } from './logic-kit.js';
 
-const taskOf = (box: Box, id: string) => box.replica.state.tasks.get(id as never);
+const taskOf = (box: Box, id: string) => look(box.replica.state, id as never);
 const ended = (box: Box, ...ids: string[]) => ids.map((taskId) => ({ taskId, epoch: taskOf(box, taskId)?.epoch, state: 'succeeded' }));
 
 t.test('a slot that a report frees has its next task at the same commit, on every manager', async (t) => {

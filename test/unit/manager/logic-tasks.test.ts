@@ -1,4 +1,5 @@
 /** Tasks through the handlers: submitted, read, listed, cancelled, retried, forgotten. Virtual time; real core, real state machine, real storage engine. */
+import { look } from '../../../src/cluster/folding.js';
 import t from 'tap';
 import { House, Reader, running, succeeded } from './logic-kit.js';
 
@@ -60,10 +61,10 @@ t.test('what a report leaves out of a result is null, empty or false', async (t)
     ['rest', { signal: 'SIGTERM', value: false, error: '' }, { signal: 'SIGTERM', value: false, error: '' }],
   ];
   for (const [id] of said) await house.ask(house.submit(leader, { id }));
-  await house.until(() => said.every(([id]) => leader.replica.state.tasks.get(id as never)?.state === 'assigned'), 'assigned');
+  await house.until(() => said.every(([id]) => look(leader.replica.state, id as never)?.state === 'assigned'), 'assigned');
   const items = said.map(([taskId, result]) => ({
     taskId,
-    epoch: leader.replica.state.tasks.get(taskId as never)?.epoch,
+    epoch: look(leader.replica.state, taskId as never)?.epoch,
     state: 'succeeded',
     ...(result === undefined ? {} : { result }),
   }));
@@ -92,8 +93,8 @@ t.test('a value that no log could hold is dropped from its result, which says so
     ['own', { value: deep, error: 'its own' }, { value: null, error: 'its own' }],
   ];
   for (const [id] of said) await house.ask(house.submit(leader, { id }));
-  const epochOf = (id: string) => leader.replica.state.tasks.get(id as never)?.epoch;
-  await house.until(() => said.every(([id]) => leader.replica.state.tasks.get(id as never)?.state === 'assigned'), 'assigned');
+  const epochOf = (id: string) => look(leader.replica.state, id as never)?.epoch;
+  await house.until(() => said.every(([id]) => look(leader.replica.state, id as never)?.state === 'assigned'), 'assigned');
   const items = said.map(([taskId, result]) => ({ taskId, epoch: epochOf(taskId), state: 'succeeded', result }));
   await house.ask(house.report(leader, 'n1', session, items));
   for (const [id, , result] of said) t.match(await house.ask(house.call(leader, 'getTask', { params: { id } })), { state: 'succeeded', result }, id);
@@ -110,7 +111,7 @@ t.test('what is proposed at once shares entries and writes; order is kept; one a
   t.ok(after.proposals.blocks - before.proposals.blocks <= 3, `500 submits in ${after.proposals.blocks - before.proposals.blocks} blocks`);
   t.ok(after.lane.writes - before.lane.writes <= 4, `and ${after.lane.writes - before.lane.writes} writes`);
   t.ok(results.every((result, at) => result.id === `s${at}`));
-  const seqs = results.map(({ id }) => leader.replica.state.tasks.get(id as never)?.queuedSeq ?? 0);
+  const seqs = results.map(({ id }) => look(leader.replica.state, id as never)?.queuedSeq ?? 0);
   t.ok(
     seqs.every((seq, at) => at === 0 || seq > (seqs[at - 1] as number)),
     'first come, first in the log',
@@ -181,11 +182,11 @@ t.test('lists: pages of alive tasks as they were submitted, then finished ones, 
   t.same((await collect({ limit: 5, state: 'succeeded' })).ids, [...endedIds].reverse());
   t.same(
     (await collect({ limit: 5, state: 'pending' })).ids,
-    alive.filter((id) => leader.replica.state.tasks.get(id as never)?.state === 'pending'),
+    alive.filter((id) => look(leader.replica.state, id as never)?.state === 'pending'),
   );
   t.same(
     (await collect({ limit: 5, state: 'assigned' })).ids,
-    alive.filter((id) => leader.replica.state.tasks.get(id as never)?.state === 'assigned'),
+    alive.filter((id) => look(leader.replica.state, id as never)?.state === 'assigned'),
   );
   t.same((await collect({ limit: 4, nodeId: 'n1' })).ids.length, 42);
   t.same((await collect({ nodeId: 'n1', state: 'running' })).ids, []);
@@ -215,8 +216,8 @@ t.test('cancel: pending at once, running through its worker, twice the same answ
   t.equal(await house.codeOf(house.call(leader, 'cancelTask', { params: { id: 'q' }, body: {} })), 'taskNotFound');
   const { session } = await house.ask(house.register(leader, 'n1'));
   await house.ask(house.submit(leader, { id: 'r' }));
-  await house.until(() => leader.replica.state.tasks.get('r' as never)?.state === 'assigned', 'assigned');
-  const epoch = leader.replica.state.tasks.get('r' as never)?.epoch as number;
+  await house.until(() => look(leader.replica.state, 'r' as never)?.state === 'assigned', 'assigned');
+  const epoch = look(leader.replica.state, 'r' as never)?.epoch as number;
   await house.ask(house.report(leader, 'n1', session, [succeeded('r', epoch)]));
   t.equal(await house.codeOf(house.call(leader, 'cancelTask', { params: { id: 'r' }, body: {} })), 'taskFinished');
 });
@@ -254,7 +255,7 @@ t.test('an attempt that its worker does not end is ended by the leader, by its o
   const house = await House.open({ managers: 3 });
   const { session } = await house.ask(house.register(house.leader, 'n1'));
   await house.ask(house.submit(house.leader, { id: 'a', timeoutMs: 2000, graceMs: 1000, attemptsMax: 2, backoffMs: 3000 }));
-  const task = () => house.leader.replica.state.tasks.get('a' as never);
+  const task = () => look(house.leader.replica.state, 'a' as never);
   await house.until(() => task()?.state === 'assigned', 'assigned');
   const reader = await house.watch(house.leader, 'n1', session);
   void reader.drain();

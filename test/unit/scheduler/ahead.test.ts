@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { applyBlock } from '../../../src/cluster/apply.js';
 import type { Command, Outcome } from '../../../src/cluster/command.js';
+import { everyTask, aliveTask } from '../../../src/cluster/folding.js';
 import { nodeId, revision, session } from '../../../src/cluster/ids.js';
 import { checkInvariants } from '../../../src/cluster/invariants.js';
 import { type ClusterState, newState, type NodeEntry, type TaskEntry } from '../../../src/cluster/state.js';
@@ -50,13 +51,13 @@ class Leader {
 
   report(node: string, ends: readonly (readonly [string, (typeof ENDS)[number] | 'running'])[]): Command {
     const at = this.state.nodes.get(nodeId(node));
-    const items = ends.map(([id, end]) => item(id, this.state.tasks.get(id as never)?.epoch ?? 0, end));
+    const items = ends.map(([id, end]) => item(id, aliveTask(this.state, id as never)?.epoch ?? 0, end));
     return { type: 'report', nodeId: nodeId(node), session: at?.session ?? session(0), items };
   }
 
   /** Nothing is on its way: what is kept for it must be nothing too. */
   empty(): boolean {
-    for (const task of this.state.tasks.values()) if (this.ahead.gives(task.queuedSeq)) return false;
+    for (const task of everyTask(this.state)) if (this.ahead.gives(task.queuedSeq)) return false;
     for (const node of this.state.nodes.values()) if (this.ahead.usedBy(node) !== null) return false;
     return true;
   }
@@ -98,18 +99,18 @@ t.test('a wrong guess costs a pair and nothing else', async (t) => {
   t.same(leader.propose(said), ['c:n'], 'said twice, because the first answer was lost: it cannot know');
   t.equal(refused(leader.commit()), 0);
   t.equal(refused(leader.commit()), 1);
-  t.same([...leader.state.tasks.values()].map(({ spec, state }) => `${spec.id} ${state}`).sort(), ['b assigned', 'c pending']);
+  t.same([...everyTask(leader.state)].map(({ spec, state }) => `${spec.id} ${state}`).sort(), ['b assigned', 'c pending']);
   t.ok(leader.empty());
 
   const old = leader.report('n', [['b', 'succeeded']]);
-  const { epoch } = leader.state.tasks.get('b' as never) as TaskEntry;
+  const { epoch } = aliveTask(leader.state, 'b' as never) as TaskEntry;
   leader.apply(register('n', { capacity: { slots: 1 }, held: [['b', epoch]] }));
   t.same(leader.propose(old), [], 'under a session that is over');
   t.same(leader.propose(leader.report('nobody', [['b', 'succeeded']])), [], 'of a node that there is not');
   const { session: of } = leader.state.nodes.get(nodeId('n')) as NodeEntry;
   t.same(leader.propose({ type: 'report', nodeId: nodeId('n'), session: of, items: [item('b', epoch - 1, 'succeeded')] }), [], 'of an attempt that is over');
   while (leader.flight.length > 0) leader.commit();
-  t.equal(leader.state.tasks.get('b' as never)?.state, 'assigned');
+  t.equal(aliveTask(leader.state, 'b' as never)?.state, 'assigned');
   t.ok(leader.empty());
 });
 

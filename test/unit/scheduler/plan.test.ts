@@ -8,6 +8,7 @@ import { applyBlock } from '../../../src/cluster/apply.js';
 import type { Command } from '../../../src/cluster/command.js';
 import { checkInvariants } from '../../../src/cluster/invariants.js';
 import { hasRoom, keeps, keepsAll, mayRun } from '../../../src/cluster/fit.js';
+import { everyTask, aliveTask } from '../../../src/cluster/folding.js';
 import { nodeId, revision, session, taskId } from '../../../src/cluster/ids.js';
 import type { Constraint, Resources } from '../../../src/cluster/model.js';
 import { type ClusterState, newState, type TaskEntry } from '../../../src/cluster/state.js';
@@ -181,7 +182,7 @@ t.test('tasks bound to hosts find them through the index of labels', async (t) =
 /** The same decisions without any structure: every task against every node. */
 function plainPlan(state: ClusterState, pairsMax: number): Pair[] {
   const left = new Map([...state.nodes.values()].map((node) => [node, { ...node, used: { ...node.used } }]));
-  const pending = [...state.tasks.values()].filter((task) => task.state === 'pending' && task.notBeforeMs <= state.nowMs);
+  const pending = [...everyTask(state)].filter((task) => task.state === 'pending' && task.notBeforeMs <= state.nowMs);
   pending.sort((a, b) => b.spec.priority - a.spec.priority || a.queuedSeq - b.queuedSeq);
   const share = ({ capacity, used }: { capacity: Resources; used: Resources }): number =>
     Math.min(
@@ -191,7 +192,7 @@ function plainPlan(state: ClusterState, pairsMax: number): Pair[] {
   const pairs: Pair[] = [];
   for (const task of pending) {
     if (pairs.length >= pairsMax) break;
-    const [best] = [...left.values()].filter((node) => mayRun(node, task.requirement)).sort((a, b) => share(b) - share(a) || a.session - b.session);
+    const [best] = [...left.values()].filter((node) => mayRun(node, task.spec)).sort((a, b) => share(b) - share(a) || a.session - b.session);
     if (best === undefined) continue;
     for (const name of ['cpuMillis', 'memoryMiB', 'slots'] as const) best.used[name] += task.spec.resources[name];
     pairs.push({ taskId: task.spec.id, nodeId: best.id });
@@ -242,7 +243,7 @@ t.test('the plan is that of the plain rule, and every pair of it is accepted', a
           assert.ok(outcome?.code === 'assigned' && outcome.epochs.every((given) => given > 0), 'each pair fits');
           placed += planned.length;
           // Some come back, older than what waits; some go.
-          for (const task of [...state.tasks.values()].filter(({ nodeId: on }) => on !== null)) {
+          for (const task of [...everyTask(state)].filter(({ nodeId: on }) => on !== null)) {
             if (chance.next().value !== 0) continue;
             // Its node may have been lost with another task already.
             const node = task.nodeId === null ? undefined : state.nodes.get(task.nodeId);
@@ -345,13 +346,13 @@ t.test('explain lists a hundred nodes, nearest to fitting first, and says how ma
     revision(1),
     () => undefined,
   );
-  const said = explain(state, state.tasks.get(taskId('a')) as TaskEntry);
+  const said = explain(state, aliveTask(state, taskId('a')) as TaskEntry);
   t.equal(said.nodes.length, 100);
   t.match(said.nodes[0], { nodeId: 'n149', fits: true });
   t.match(said.summary, /1 node of 150 could run it now.*100 of 150 nodes are listed/);
 });
 
-t.test('200,000 waiting tasks: under 800 bytes each, and a plan looks at their heads only', async (t) => {
+t.test('200,000 waiting tasks: under 150 bytes of heap each, and a plan looks at their heads only', async (t) => {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as () => void;
   gc();
@@ -370,15 +371,15 @@ t.test('200,000 waiting tasks: under 800 bytes each, and a plan looks at their h
   }
   gc();
   const each = (process.memoryUsage().heapUsed - before) / 200_000;
-  t.ok(each < 800, `${Math.round(each)} bytes of heap a task`);
+  t.ok(each < 150, `${Math.round(each)} bytes of heap a task`);
   t.equal(state.queues.requirements.size, 1);
   apply(...Array.from({ length: 200 }, (_, i) => register(`n${i}`, { capacity: { slots: 10 } })));
-  // Nobody can look at a task that has left the list: a plan that walked the backlog would meet it.
-  const tenth = [...state.tasks.values()][5000] as TaskEntry;
-  const { next } = tenth;
-  tenth.next = null;
+  // A plan that walked the backlog would unfold it.
+  const folded = () => [...state.packs.values()].filter((pack) => pack.folded !== null).length;
+  const before2000 = folded();
+  t.ok(before2000 > 11_000, `${before2000} packs are folded`);
   t.equal(plan(state, 2000).length, 2000);
-  tenth.next = next;
+  t.equal(folded(), before2000, 'the first 10,000 tasks are not folded, and no other was looked at');
   let placed = 0;
   for (let pairs = plan(state, 1000); pairs.length > 0; pairs = plan(state, 1000)) {
     apply({ type: 'assign', pairs });

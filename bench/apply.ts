@@ -7,10 +7,10 @@ import { changesDurable, takeChanges } from '../src/cluster/changes.js';
 import { dropPack } from '../src/cluster/packs.js';
 import { decodeBlock, encodeBlock } from '../src/cluster/blocks.js';
 import type { Block, Command } from '../src/cluster/command.js';
-import { type Epoch, nodeId, revision, session, type TaskId, taskId } from '../src/cluster/ids.js';
+import { nodeId, revision, type TaskId, taskId } from '../src/cluster/ids.js';
 import type { AttemptResult, Json } from '../src/cluster/model.js';
 import { Restore } from '../src/cluster/restore.js';
-import { type ClusterState, type FinishedLookup, newState } from '../src/cluster/state.js';
+import { type ClusterState, type FinishedLookup, newState, type NodeEntry } from '../src/cluster/state.js';
 import { specFromRequest } from '../src/cluster/views.js';
 import { plan } from '../src/scheduler/plan.js';
 
@@ -79,6 +79,17 @@ const register = (count: number): Command[] =>
     held: [],
   }));
 
+const succeed = (node: NodeEntry): Command => ({
+  type: 'report',
+  nodeId: node.id,
+  session: node.session,
+  items: [...node.assigned.values()].map(({ spec, epoch }) => ({ taskId: spec.id, epoch, state: 'succeeded', result: DONE })),
+});
+const memory = (): number => {
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+};
+
 function lifecycles(): void {
   const cluster = new Cluster();
   cluster.apply(register(NODES));
@@ -88,15 +99,7 @@ function lifecycles(): void {
     for (let n = from; n < to; n += round) {
       for (let i = 0; i < round; i += PER_BLOCK) cluster.apply(Array.from({ length: PER_BLOCK }, (_, k) => submit(n + i + k)));
       for (let pairs = plan(cluster.state, 1000); pairs.length > 0; pairs = plan(cluster.state, 1000)) cluster.apply([{ type: 'assign', pairs }]);
-      for (const node of cluster.state.nodes.values()) {
-        const items = [...node.assigned.values()].map((task) => ({
-          taskId: task.spec.id,
-          epoch: task.epoch as Epoch,
-          state: 'succeeded' as const,
-          result: DONE,
-        }));
-        cluster.apply([{ type: 'report', nodeId: node.id, session: node.session, items }]);
-      }
+      for (const node of cluster.state.nodes.values()) cluster.apply([succeed(node)]);
       // What a manager would write goes nowhere: the packs of alive tasks are not encoded, those of finished ones are, as they always are at once.
       cluster.drop();
     }
@@ -119,15 +122,7 @@ function taken(): void {
     for (let n = from; n < to; n += round) {
       for (let i = 0; i < round; i += PER_BLOCK) cluster.apply(Array.from({ length: PER_BLOCK }, (_, k) => submit(n + i + k)));
       cluster.apply([{ type: 'assign', pairs: plan(cluster.state, round) }]);
-      for (const node of cluster.state.nodes.values()) {
-        const items = [...node.assigned.values()].map((task) => ({
-          taskId: task.spec.id,
-          epoch: task.epoch as Epoch,
-          state: 'succeeded' as const,
-          result: DONE,
-        }));
-        cluster.apply([{ type: 'report', nodeId: node.id, session: session(node.session), items }]);
-      }
+      for (const node of cluster.state.nodes.values()) cluster.apply([succeed(node)]);
       const { changes, mark } = takeChanges(cluster.state);
       for (const { key, value } of changes) if (value !== null) db.set(key, value);
       changesDurable(cluster.state, mark);
@@ -157,7 +152,7 @@ function codec(): void {
 
 function backlog(): void {
   globalThis.gc?.();
-  const before = process.memoryUsage().heapUsed;
+  const before = memory();
   const cluster = new Cluster();
   const encoded = function* () {
     for (let n = 0; n < tasks; n += PER_BLOCK) yield encodeBlock({ version: 1, atMs: 0, commands: Array.from({ length: PER_BLOCK }, (_, i) => submit(n + i)) });
@@ -174,7 +169,7 @@ function backlog(): void {
   const recordsFrom = cpuMicroseconds();
   for (const { key, value } of takeChanges(cluster.state).changes) if (value !== null) db.set(key, value);
   say('takeChanges of the whole backlog, a task', `${((cpuMicroseconds() - recordsFrom) / tasks).toFixed(3)} us`);
-  const records = [...db];
+  const records = [...db].sort(([a], [b]) => (a < b ? -1 : 1));
   db.clear();
   const recordBytes = records.reduce((sum, [, value]) => sum + value.length, 0);
   say('bytes of a pending record', `${Math.round(recordBytes / tasks)}`);
@@ -189,8 +184,8 @@ function backlog(): void {
   held.length = 0;
   globalThis.gc?.();
   say(
-    'heap of a pending task (restored)',
-    globalThis.gc === undefined ? 'run with --expose-gc' : `${Math.round((process.memoryUsage().heapUsed - before) / tasks)} bytes`,
+    'heap and buffers of a pending task (restored)',
+    globalThis.gc === undefined ? 'run with --expose-gc' : `${Math.round((memory() - before) / tasks)} bytes`,
   );
 
   cluster.apply(register(NODES));
@@ -200,6 +195,17 @@ function backlog(): void {
     microseconds(() => {
       for (let i = 0; i < 200; i++) plan(cluster.state, 1000);
     }, 200),
+  );
+  const count = Math.min(100_000, tasks >> 1);
+  say(
+    'plan + assign + report succeeded, a task of a backlog',
+    microseconds(() => {
+      for (let n = 0; n < count; n += NODES * SLOTS) {
+        cluster.apply([{ type: 'assign', pairs: plan(cluster.state, NODES * SLOTS) }]);
+        for (const node of cluster.state.nodes.values()) cluster.apply([succeed(node)]);
+        cluster.drop();
+      }
+    }, count),
   );
   cluster.apply([{ type: 'assign', pairs: plan(cluster.state, NODES * SLOTS) }]);
   say(

@@ -5,6 +5,7 @@ import { startManager } from '../manager/manager.js';
 import { type ManagerOptions, managerConfig } from '../manager/options.js';
 import { collect } from './command.js';
 import { EXIT, ExitWith, errorLine } from './exit.js';
+import { tuneHeap } from './heap.js';
 import { announce, stopWithin, untilStopped } from './lifetime.js';
 import { note } from './output.js';
 
@@ -72,6 +73,7 @@ export function command(): Command {
 }
 
 async function serve(flags: Flags): Promise<void> {
+  tuneHeap();
   const stopped = untilStopped(flags.withParent === true);
   const config = managerConfig(flags);
   const manager = await startManager(config, { logger: stderrLogger(flags.logLevel, { manager: config.serverId }) });

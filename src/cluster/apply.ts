@@ -1,7 +1,7 @@
 import type { Block, Command, Outcome } from './command.js';
 import type { Revision } from './ids.js';
 import { invariant, unreachable } from './invariant.js';
-import { foldAll } from './folding.js';
+import { foldClosed } from './folding.js';
 import { loseNode, registerNode, removeNode, setDraining } from './nodes.js';
 import { releaseDue } from './queue.js';
 import { report } from './reports.js';
@@ -16,13 +16,13 @@ export type { Applied, ClusterEvent, FinishedLookup } from './state.js';
  */
 export function applyBlock(state: ClusterState, block: Block, index: Revision, lookup: FinishedLookup): Applied {
   invariant(index > state.revision, 'a block is applied once, and in order', index, state.revision);
+  foldClosed(state);
   state.revision = index;
   if (block.atMs > state.nowMs) state.nowMs = block.atMs;
   const turn: Turn = { state, index, lookup, events: [], placeable: false };
   if (releaseDue(state.queues, state.nowMs)) turn.placeable = true;
   const outcomes: Outcome[] = [];
   for (const command of block.commands) outcomes.push(applyCommand(turn, command));
-  foldAll(state, state.closed.splice(0));
   if (turn.placeable && state.queues.active.size > 0) turn.events.push({ type: 'placeable' });
   return { outcomes, events: turn.events };
 }

@@ -42,9 +42,12 @@ export function* everyTask({ tasks }: ClusterState): Generator<Task, void, undef
 /** The value of its record. */
 export const recordOf = (pack: TaskPack): Uint8Array => pack.folded?.record ?? encodeAlivePack(pack.tasks);
 
-/** Folds those of the packs that may be. */
-export function foldAll(state: ClusterState, packs: readonly TaskPack[]): void {
-  for (const pack of packs) if (mayFold(state, pack)) fold(state, pack, encodeAlivePack(pack.tasks));
+/** Folds what the last block closed. The next block does so at the latest; before it, it keeps nobody waiting. */
+export function foldClosed(state: ClusterState): void {
+  const { closed } = state;
+  if (closed.length === 0) return;
+  for (const pack of closed) if (mayFold(state, pack)) fold(state, pack, encodeAlivePack(pack.tasks));
+  closed.length = 0;
 }
 
 /** No task will join it, none of it ever ran, and all of them have enough others before them. */

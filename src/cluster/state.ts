@@ -33,7 +33,7 @@ export interface ClusterState {
   readonly finished: Finished;
   /** By the lowest queuedSeq they may hold; packs of large tasks are not here. */
   readonly packs: Map<number, TaskPack>;
-  /** Closed by the block that is being applied: packs that may be folded (folding.ts). */
+  /** Packs that the last block closed, to be folded (foldClosed). */
   readonly closed: TaskPack[];
   /** A task is folded only if more than this wait that need the same. Infinity: none ever is. */
   readonly foldBehind: number;

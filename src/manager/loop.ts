@@ -8,6 +8,7 @@ import type { Storage } from '../../storage/storage.js';
 import type { Clock } from '../clock.js';
 import { encodeBlock } from '../cluster/blocks.js';
 import type { Command, Outcome } from '../cluster/command.js';
+import { foldClosed } from '../cluster/folding.js';
 import type { Logger } from '../logger.js';
 import type { QuorateError } from '../protocol/errors.js';
 import type { Random } from '../random.js';
@@ -84,6 +85,7 @@ export class Loop {
   private raft: Raft | null = null;
   private turnScheduled = false;
   private inTurn = false;
+  private foldScheduled = false;
   private repairing = false;
 
   constructor(options: ReplicaOptions) {
@@ -276,6 +278,21 @@ export class Loop {
       this.inTurn = false;
     }
     if (more) this.wake();
+    this.foldLater();
+  }
+
+  /** PERF: when the answers are on their way. */
+  private foldLater(): void {
+    if (this.foldScheduled || this.machine.state.closed.length === 0) return;
+    this.foldScheduled = true;
+    this.clock.soon(() => {
+      this.foldScheduled = false;
+      try {
+        foldClosed(this.machine.state);
+      } catch (error) {
+        this.fail(error);
+      }
+    });
   }
 
   /** PERF: one call serves everything that came in during a pass of the event loop. True: there is more to do. */

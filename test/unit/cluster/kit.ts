@@ -5,6 +5,7 @@ import { decodeBlock, encodeBlock } from '../../../src/cluster/blocks.js';
 import { FINISHED_RANGE, RESTORE_RANGES, tasksInPack } from '../../../src/cluster/records.js';
 import type { Block, Command, Held, Outcome, ReportItem } from '../../../src/cluster/command.js';
 import { epoch, nodeId, revision, session, type TaskId, taskId } from '../../../src/cluster/ids.js';
+import { foldClosed } from '../../../src/cluster/folding.js';
 import { checkInvariants } from '../../../src/cluster/invariants.js';
 import type { AttemptResult, Resources, Task } from '../../../src/cluster/model.js';
 import { Restore } from '../../../src/cluster/restore.js';
@@ -29,6 +30,7 @@ export class Replica {
 
   apply(block: Block, index: number): Applied {
     const applied = applyBlock(this.state, block, revision(index), this.finished);
+    foldClosed(this.state);
     checkInvariants(this.state);
     return applied;
   }
@@ -82,7 +84,11 @@ export const bare = (foldBehind?: number) => {
   const state = newState(foldBehind);
   let index = 0;
   const records = new Map<string, Uint8Array>();
-  const apply = (...commands: Command[]) => applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), (key) => records.get(key));
+  const apply = (...commands: Command[]): Applied => {
+    const applied = applyBlock(state, { version: 1, atMs: ++index, commands }, revision(index), (key) => records.get(key));
+    foldClosed(state);
+    return applied;
+  };
   return { state, records, apply };
 };
 

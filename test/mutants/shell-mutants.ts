@@ -177,6 +177,38 @@ const cluster: readonly Mutant[] = [
     'n === 1 ? 0 : Math.min(spec.backoffMs * 2 ** (n - 1), spec.backoffMaxMs)',
     unit('a failed attempt waits'),
   ),
+  mutant(
+    'folds-what-may-grow',
+    'a pack is folded while tasks may still join it',
+    'src/cluster/folding.ts',
+    'tasks.length === 0 || !isClosed(state, pack)) return false;',
+    'tasks.length === 0) return false;',
+    unit('a cancel unfolds one pack'),
+  ),
+  mutant(
+    'folds-what-ran',
+    'a task that came back from an attempt is folded, and its attempts are forgotten',
+    'src/cluster/folding.ts',
+    "if (task.queued !== 'fresh' || task.requirement.placeable <= state.foldBehind || !isFresh(task)) return false;",
+    'if (task.requirement.placeable <= state.foldBehind) return false;',
+    unit('random backlogs'),
+  ),
+  mutant(
+    'folds-over-a-stranger',
+    'tasks are folded into one place although another stands between them',
+    'src/cluster/folding.ts',
+    "let into = previous?.queued === 'folded' && previous.pack === pack ? previous : null;",
+    "let into = folds.at(-1) ?? (previous?.queued === 'folded' && previous.pack === pack ? previous : null);",
+    unit('a pack of many priorities and needs is folded piece by piece'),
+  ),
+  mutant(
+    'folded-under-another-id',
+    'a folded pack is taken for every task whose hash one of its own has',
+    'src/cluster/task-table.ts',
+    '(isPack(held) ? aliveIds((held.folded as Folded).record).includes(id) : held.spec.id === id)',
+    '(isPack(held) || held.spec.id === id)',
+    unit('two tasks with one hash, in one pack and in two'),
+  ),
 ];
 
 const manager: readonly Mutant[] = [

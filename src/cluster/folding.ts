@@ -1,10 +1,10 @@
-import { type Fold, type Level, newTask, type Requirement, type TaskEntry } from './entries.js';
+import { type Fold, type Level, newTask, type Queued, type Requirement, type TaskEntry } from './entries.js';
 import type { TaskId } from './ids.js';
 import { invariant } from './invariant.js';
 import type { Task } from './model.js';
 import { type Folded, isClosed, type TaskPack } from './packs.js';
 import { levelIndex, linkBefore, unlink } from './queue.js';
-import { encodeAlivePack, taskInAlivePack, tasksInPack } from './records.js';
+import { aliveIds, encodeAlivePack, taskInAlivePack, tasksInPack } from './records.js';
 import { type ClusterState, sharedRun } from './state.js';
 import { isFresh } from './task-line.js';
 import { isPack } from './task-table.js';
@@ -27,6 +27,39 @@ export function aliveTask(state: ClusterState, id: TaskId): TaskEntry | undefine
 export function look({ tasks }: ClusterState, id: TaskId): Task | undefined {
   const held = tasks.get(id);
   return held !== undefined && isPack(held) ? taskInAlivePack(foldedOf(held).record, id) : held;
+}
+
+/** Where a task waits, or that it does not. */
+export interface Standing {
+  readonly requirement: Requirement;
+  readonly queued: TaskEntry['queued'];
+  /** Of its level: how many stand before it in the list, counted to `max` or little more. */
+  readonly ahead: number;
+}
+
+export function standingOf({ tasks }: ClusterState, id: TaskId, max: number): Standing | undefined {
+  const held = tasks.get(id);
+  if (held === undefined) return undefined;
+  if (!isPack(held)) return { requirement: held.requirement, queued: held.queued, ahead: aheadOf(held, max) };
+  const { record, folds } = foldedOf(held);
+  const place = aliveIds(record).indexOf(id);
+  const into = foldAt(folds, place);
+  const beside = into.members & ((1 << place) - 1);
+  return { requirement: into.requirement, queued: 'fresh', ahead: bitsIn(beside) + aheadOf(into, max) };
+}
+
+function aheadOf({ previous }: Queued, max: number): number {
+  let ahead = 0;
+  for (let other = previous; other !== null && ahead < max; other = other.previous) ahead += other.queued === 'folded' ? other.count : 1;
+  return ahead;
+}
+
+const foldAt = (folds: readonly Fold[], place: number): Fold => folds.find(({ members }) => (members & (1 << place)) !== 0) as Fold;
+
+function bitsIn(mask: number): number {
+  let bits = 0;
+  for (let left = mask; left !== 0; left &= left - 1) bits++;
+  return bits;
 }
 
 /** Every alive task, in no order that means anything; copies of those that are folded. The state must not change meanwhile. */
@@ -87,7 +120,7 @@ export function unfold(state: ClusterState, pack: TaskPack): void {
   const { record, folds } = foldedOf(pack);
   pack.folded = null;
   pack.tasks = tasksInPack(record).map((stored, place) => {
-    const into = folds.find(({ members }) => (members & (1 << place)) !== 0) as Fold;
+    const into = foldAt(folds, place);
     const task = entryOf(state, stored, into.requirement);
     task.pack = pack;
     task.queued = 'fresh';

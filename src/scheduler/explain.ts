@@ -1,5 +1,4 @@
-import type { TaskEntry } from '../cluster/entries.js';
-import { aliveTask } from '../cluster/folding.js';
+import { type Standing, standingOf } from '../cluster/folding.js';
 import type { Task } from '../cluster/model.js';
 import type { ClusterState, NodeEntry } from '../cluster/state.js';
 import { constraintText, type Reason, type ReasonCode, whyNot } from './filters.js';
@@ -19,17 +18,17 @@ const AHEAD_COUNTED = 1000;
 /** Why a task is where it is; for a pending one what stands in its way on each node, asked with the filters of the plan. */
 export function explain(state: ClusterState, task: Task): Explanation {
   const { id } = task.spec;
-  const entry = task.state === 'pending' ? aliveTask(state, id) : undefined;
-  if (entry?.state !== 'pending') return { id, state: task.state, summary: whereItIs(task), unblock: [], nodes: [] };
+  const standing = task.state === 'pending' ? standingOf(state, id, AHEAD_COUNTED) : undefined;
+  if (standing === undefined) return { id, state: task.state, summary: whereItIs(task), unblock: [], nodes: [] };
   const verdicts: Verdict[] = [];
-  for (const node of state.nodes.values()) verdicts.push({ node, reasons: whyNot(node, entry.requirement) });
+  for (const node of state.nodes.values()) verdicts.push({ node, reasons: whyNot(node, standing.requirement) });
   // Nearest to fitting first: that is where help is cheapest.
   verdicts.sort((a, b) => a.reasons.length - b.reasons.length || (a.node.id < b.node.id ? -1 : 1));
   return {
     id,
     state: task.state,
-    summary: whyPending(state, entry, verdicts),
-    unblock: whatHelps(state, entry, verdicts),
+    summary: whyPending(state, task, standing, verdicts),
+    unblock: whatHelps(state, task, standing, verdicts),
     nodes: verdicts.slice(0, NODES_SHOWN).map(({ node, reasons }) => ({ nodeId: node.id, fits: reasons.length === 0, reasons })),
   };
 }
@@ -75,49 +74,47 @@ function whereItIs(task: Task): string {
 
 const because = (reason: string | null | undefined): string => (reason === null || reason === undefined || reason === '' ? '' : ` (${reason})`);
 
-function whyPending(state: ClusterState, task: TaskEntry, verdicts: readonly Verdict[]): string {
+function whyPending(state: ClusterState, task: Task, standing: Standing, verdicts: readonly Verdict[]): string {
   const said = [`Pending${triesText(task)}.`];
   const waitMs = task.notBeforeMs - state.nowMs;
-  if (task.queued === 'delayed') said.push(`In backoff for another ${waitMs} ms.`);
+  if (standing.queued === 'delayed') said.push(`In backoff for another ${waitMs} ms.`);
   const fit = verdicts.filter(fitting).length;
   const busy = verdicts.filter(onlyBusy).length;
   if (verdicts.length === 0) said.push('No node is registered.');
   else if (fit > 0) said.push(`${count(fit, 'node')} of ${verdicts.length} could run it now.`);
   else if (busy > 0) said.push(`${count(busy, 'node')} of ${verdicts.length} could run it when other tasks end; none has room now.`);
   else said.push(`None of ${count(verdicts.length, 'node')} can run it as things stand.`);
-  if (task.queued !== 'delayed') said.push(aheadText(task));
+  if (standing.queued !== 'delayed') said.push(aheadText(standing));
   if (verdicts.length > NODES_SHOWN) said.push(`${NODES_SHOWN} of ${verdicts.length} nodes are listed, nearest to fitting first.`);
   return said.join(' ');
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
-function triesText({ attempt, attempts, spec }: TaskEntry): string {
+function triesText({ attempt, attempts, spec }: Task): string {
   const last = attempts.at(-1);
   return last === undefined ? '' : ` after ${count(attempt, 'attempt')} of ${spec.attemptsMax}: the last one ended ${last.end}${because(last.reason)}`;
 }
 
 /** Only the tasks of its own requirement and priority are counted, and not further than AHEAD_COUNTED. */
-function aheadText(task: TaskEntry): string {
-  const { placeable } = task.requirement;
+function aheadText({ requirement, queued, ahead }: Standing): string {
+  const { placeable } = requirement;
   if (placeable <= 1) return 'No other task waits with the same needs.';
   const all = `${count(placeable, 'task')} wait with the same needs`;
-  if (task.queued === 'returned') return `${all}; it came back from an attempt, so it stands near the front.`;
-  let ahead = 0;
-  for (let other = task.previous; other !== null && ahead < AHEAD_COUNTED; other = other.previous) ahead += other.queued === 'folded' ? other.count : 1;
+  if (queued === 'returned') return `${all}; it came back from an attempt, so it stands near the front.`;
   return ahead >= AHEAD_COUNTED ? `${all}, more than ${AHEAD_COUNTED} of them before it.` : `${all}, ${ahead} of its priority before it.`;
 }
 
-function whatHelps(state: ClusterState, task: TaskEntry, verdicts: readonly Verdict[]): string[] {
+function whatHelps(state: ClusterState, task: Task, standing: Standing, verdicts: readonly Verdict[]): string[] {
   const help: string[] = [];
-  const { resources, constraints } = task.requirement;
-  if (task.queued === 'delayed') help.push(`Wait: the backoff ends in ${task.notBeforeMs - state.nowMs} ms.`);
+  const { resources, constraints } = standing.requirement;
+  if (standing.queued === 'delayed') help.push(`Wait: the backoff ends in ${task.notBeforeMs - state.nowMs} ms.`);
   if (verdicts.length === 0) {
     help.push('Start a worker: quorate worker --managers ...');
     return help;
   }
   if (verdicts.some(fitting)) {
-    if (task.queued !== 'delayed') help.push('Nothing is needed: it is placed with the next plan, after tasks of higher priority and older ones.');
+    if (standing.queued !== 'delayed') help.push('Nothing is needed: it is placed with the next plan, after tasks of higher priority and older ones.');
     return help;
   }
   const busy = verdicts.find(onlyBusy);

@@ -299,7 +299,7 @@ const manager: readonly Mutant[] = [
     'same-hash-same-task',
     'whoever has the hash of an id is taken for its task',
     'src/cluster/task-table.ts',
-    'slots[at] === hash && (this.tasks[place - 1] as TaskEntry).spec.id === id',
+    'slots[at] === hash && isOf(this.held[place - 1] as Held, id)',
     'slots[at] === hash',
     unit('ids with one hash stand beside each other'),
   ),

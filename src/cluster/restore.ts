@@ -64,7 +64,8 @@ export class Restore {
     if (group !== this.#group) this.#enqueue();
     this.#group = group;
     const tasks = tasksInPack(value).map((stored) => this.#task(stored));
-    const { pack } = tasks[0] as TaskEntry;
+    const pack = tasks[0]?.pack;
+    if (pack === undefined) return;
     pack.stored = true;
     for (const task of tasks) {
       if (task.state === 'pending') this.#pending.push(task);
@@ -102,7 +103,7 @@ export class Restore {
 }
 
 /** Not a view of something larger, which would live as long. */
-const owned = (value: Uint8Array): Uint8Array => (value.byteLength * 2 > value.buffer.byteLength ? value : value.slice());
+const owned = (value: Uint8Array): Uint8Array => (value.byteLength * 2 > value.buffer.byteLength ? value : new Uint8Array(value));
 
 function place(state: ClusterState, task: TaskEntry): void {
   const node = task.nodeId === null ? undefined : state.nodes.get(task.nodeId);

@@ -9,7 +9,8 @@ import { type TaskId, taskId } from '../../../src/cluster/ids.js';
 import { checkInvariants } from '../../../src/cluster/invariants.js';
 import type { Task } from '../../../src/cluster/model.js';
 import { PACK_TASKS } from '../../../src/cluster/packs.js';
-import type { ClusterState } from '../../../src/cluster/state.js';
+import { Restore } from '../../../src/cluster/restore.js';
+import { type ClusterState, newState } from '../../../src/cluster/state.js';
 import { findTask, taskView } from '../../../src/cluster/views.js';
 import { explain } from '../../../src/scheduler/explain.js';
 import { plan } from '../../../src/scheduler/plan.js';
@@ -89,6 +90,25 @@ t.test('a cancel unfolds one pack; what is left of it is folded again when it is
   t.equal(foldedPacks(replica.state), 4);
   t.equal(look(replica.state, taskId('t20')), undefined);
   t.equal(replica.state.tasks.size, 63);
+});
+
+t.test('what a start reads is folded at once, and keeps nothing larger alive', async (t) => {
+  const source = new Replica(0);
+  source.apply({ version: 1, atMs: 1, commands: many(0, 64) }, 1);
+  source.take();
+  source.durable();
+  const state = newState(0);
+  const restore = new Restore(state);
+  for (const [key, value] of [...source.records].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const page = Buffer.alloc(1 << 20);
+    page.set(value, 5000);
+    restore.add(key, page.subarray(5000, 5000 + value.length));
+  }
+  restore.finish();
+  checkInvariants(state);
+  t.equal(foldedPacks(state), 4);
+  for (const { folded } of state.packs.values()) t.ok((folded?.record.buffer.byteLength ?? 0) < 8192);
+  t.equal(state.tasks.size, 64);
 });
 
 t.test('explain counts who stands before a folded task', async (t) => {

@@ -3,9 +3,10 @@
  * V8 CPU profiles of every process too. Less noisy than rates on a machine that does other things, but not free of it: caches are shared.
  * `node dist/bench/cpu.js [--rounds 3] [--only lifecycles] [--profile /tmp/profiles]`
  */
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { ClientLoad } from './support/client-load.js';
+import { cpuMs } from './support/cpu-time.js';
 import type { HttpLoad, LoadResult } from './support/http-load.js';
 import { Remote } from './support/processes.js';
 import { QuorateProcesses } from './support/quorate.js';
@@ -58,13 +59,6 @@ const loads: Load[] = [
   { name: 'arrays of 100, 16 clients', load: http, run: post(16, 100) },
   { name: 'client submit(), 64 callers', load: client, run: (tag) => client.ask({ managers: quorate.addresses, callers: 64, seconds, tag }) },
 ];
-
-/** Milliseconds of CPU, all threads; user and system. */
-function cpuMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
 
 const rows: string[][] = [];
 const results: object[] = [];

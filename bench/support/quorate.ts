@@ -6,7 +6,7 @@ import { request } from 'undici';
 import type { LeaderAnswer } from '../../src/protocol/schemas.js';
 import { end, freePorts, type Started, start, waitFor } from './processes.js';
 
-const main = new URL('../../src/cli/main.js', import.meta.url).pathname;
+const MAIN = new URL('../../src/cli/main.js', import.meta.url).pathname;
 
 export async function getJson(url: string): Promise<unknown> {
   const answer = await request(url, { headersTimeout: 2000, bodyTimeout: 2000 });
@@ -20,24 +20,28 @@ export class QuorateProcesses {
   private readonly members: readonly string[];
   private readonly flags: readonly string[];
   private readonly nodeFlags: readonly string[];
+  private readonly main: string;
   private readonly processes = new Map<number, Started>();
 
-  private constructor(directory: string, ports: readonly number[], flags: readonly string[], nodeFlags: readonly string[]) {
+  private constructor(directory: string, ports: readonly number[], flags: readonly string[], nodeFlags: readonly string[], main: string) {
     this.directory = directory;
     const count = ports.length / 2;
     this.addresses = Array.from({ length: count }, (_, at) => `http://127.0.0.1:${ports[at]}`);
     this.members = this.addresses.map((address, at) => `${at + 1}=127.0.0.1:${ports[count + at]},${address}`);
     this.flags = flags;
     this.nodeFlags = nodeFlags;
+    this.main = main;
   }
 
   static async start(options: {
     readonly managers: number;
     readonly flags?: readonly string[];
     readonly nodeFlags?: readonly string[];
+    /** The command line of another build than this one. */
+    readonly main?: string;
   }): Promise<QuorateProcesses> {
     const directory = await mkdtemp(join(tmpdir(), 'quorate-bench-'));
-    const cluster = new QuorateProcesses(directory, await freePorts(options.managers * 2), options.flags ?? [], options.nodeFlags ?? []);
+    const cluster = new QuorateProcesses(directory, await freePorts(options.managers * 2), options.flags ?? [], options.nodeFlags ?? [], options.main ?? MAIN);
     for (let id = 1; id <= options.managers; id += 1) cluster.startManager(id);
     await cluster.leader();
     return cluster;
@@ -49,7 +53,7 @@ export class QuorateProcesses {
       id,
       start(process.execPath, [
         ...this.nodeFlags,
-        main,
+        this.main,
         'manager',
         '--id',
         String(id),

@@ -1,34 +1,81 @@
-import { CodecError, parse, viewOf } from './bytes.js';
+import { CodecError, parse } from './bytes.js';
 import type { Block, Command, ReportItem } from './command.js';
 import type { Epoch, NodeId, TaskId } from './ids.js';
 import { notJson } from './json.js';
 import { JsonWriter } from './json-writer.js';
-import { resultOf, specAt, TAB, wordOf, writeInput, writeResult, writeSpec, writeWord } from './packing.js';
+import type { TaskSpec } from './model.js';
+import {
+  alike,
+  isBare,
+  resultOf,
+  specAt,
+  specsAlike,
+  TAB,
+  Texts,
+  wordOf,
+  writeCommon,
+  writeInput,
+  writeOneAlike,
+  writeResult,
+  writeSpec,
+  writeWord,
+} from './packing.js';
 
-/** 2: a handler's input as text. 3: what is as usual takes one character (packing.ts). 4: an attempt may be returned. 5: inputs stand behind the JSON. */
-const BLOCK_VERSION = 5;
+/** 2: a handler's input as text. 3: what is as usual takes one character (packing.ts). 4: an attempt may be returned. 5: inputs stand behind the JSON. 6: submits that are alike stand together. */
+const BLOCK_VERSION = 6;
 
 /** PERF: one for all; a call fills it and copies what it wrote before another can begin. */
 const writer = new JsonWriter(64 << 10);
 
 /** Throws CodecError `unwritable` for what no manager could read or write again: it must not get into the log. */
 export function encodeBlock(block: Block): Uint8Array {
-  for (const command of block.commands) checkWritable(command);
+  const { commands } = block;
+  for (const command of commands) checkWritable(command);
   writer.begin();
   writer.byte(BLOCK_VERSION);
   writer.raw('[');
   writer.number(block.atMs);
   let before = ',[';
-  for (const command of block.commands) {
+  for (let at = 0, many = 0; at < commands.length; at += many) {
     writer.raw(before);
-    writeCommand(writer, command);
     before = ',';
+    many = alikeFrom(commands, at);
+    if (many === 1) writeCommand(writer, commands[at] as Command);
+    else writeGroup(writer, (commands[at] as Submit).task, many);
   }
-  writer.raw(block.commands.length === 0 ? ',[]]' : ']]');
-  let inputs = false;
-  for (const command of block.commands) if (command.type === 'submit' && writeInput(writer, command.task)) inputs = true;
-  if (inputs) writer.byte(TAB);
+  writer.raw(commands.length === 0 ? ',[]]' : ']]');
+  let texts = false;
+  for (let at = 0, many = 0; at < commands.length; at += many) {
+    many = alikeFrom(commands, at);
+    const command = commands[at] as Command;
+    if (command.type !== 'submit') continue;
+    if (many > 1) for (let one = at; one < at + many; one++) writeOneAlike(writer, (commands[one] as Submit).task);
+    if (many > 1 || writeInput(writer, command.task)) texts = true;
+  }
+  if (texts) writer.byte(TAB);
   return writer.copy();
+}
+
+type Submit = Extract<Command, { readonly type: 'submit' }>;
+
+/** How many commands from `at` on are submits of tasks that are alike; else 1. */
+function alikeFrom(commands: readonly Command[], at: number): number {
+  const first = commands[at] as Command;
+  if (first.type !== 'submit' || !isBare(first.task.id)) return 1;
+  let end = at + 1;
+  for (; end < commands.length; end++) {
+    const next = commands[end] as Command;
+    if (next.type !== 'submit' || !alike(first.task, next.task) || !isBare(next.task.id)) break;
+  }
+  return end - at;
+}
+
+/** PERF: a text for each id, and an array or two for each task, is most of what JSON.parse takes for a block of submits; here they have none. */
+function writeGroup(to: JsonWriter, first: TaskSpec, many: number): void {
+  to.raw('["g",');
+  to.numberThen(many);
+  writeCommon(to, first);
+  to.raw(']');
 }
 
 function checkWritable(command: Command): void {
@@ -46,42 +93,19 @@ function checkWritable(command: Command): void {
 
 /** Throws CodecError: unknownVersion, unknownCommand (a newer manager wrote it), damaged. */
 export function decodeBlock(bytes: Uint8Array): Block {
-  const inputs = new Inputs(bytes);
-  const value = parse(bytes.subarray(0, inputs.from), BLOCK_VERSION, 'block');
+  const texts = new Texts(bytes);
+  const value = parse(bytes.subarray(0, texts.from), BLOCK_VERSION, 'block');
   if (!Array.isArray(value) || typeof value[0] !== 'number' || !Array.isArray(value[1])) {
     throw new CodecError('damaged', 'A block is not a time and a list of commands: the data is damaged');
   }
-  const commands: Command[] = value[1].map((packed) => unpackCommand(packed, inputs.next));
-  if (inputs.left) throw new CodecError('damaged', `A block of ${bytes.length} bytes holds more inputs than tasks: the data is damaged`);
+  const commands: Command[] = [];
+  for (const packed of value[1] as readonly unknown[]) {
+    if (Array.isArray(packed) && packed[0] === 'g')
+      for (const task of specsAlike(packed[2], packed[3], packed[1], texts)) commands.push({ type: 'submit', task });
+    else commands.push(unpackCommand(packed, texts.next));
+  }
+  if (texts.left) throw new CodecError('damaged', `A block of ${bytes.length} bytes holds more texts than tasks: the data is damaged`);
   return { version: 1, atMs: value[0], commands };
-}
-
-/** The inputs behind the JSON of a block, in the order of their tasks, each between two tabs. */
-class Inputs {
-  /** Where the JSON ends. */
-  readonly from: number;
-  readonly #bytes: Buffer;
-  /** The tab before the next. */
-  #at: number;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = viewOf(bytes);
-    const tab = this.#bytes.indexOf(TAB, 1);
-    this.from = tab < 0 ? bytes.length : tab;
-    this.#at = this.from;
-  }
-
-  get left(): boolean {
-    return this.#at < this.#bytes.length - 1;
-  }
-
-  readonly next = (): string => {
-    const from = this.#at + 1;
-    const tab = this.left ? this.#bytes.indexOf(TAB, from) : -1;
-    if (tab < 0) throw new CodecError('damaged', `A block of ${this.#bytes.length} bytes ends before the inputs of its tasks do: the data is damaged`);
-    this.#at = tab;
-    return this.#bytes.toString('utf8', from, tab);
-  };
 }
 
 /** submit, report and assign as arrays; what is rare as an object. */

@@ -1,4 +1,5 @@
-import type { Epoch, NodeId } from './ids.js';
+import { CodecError, viewOf } from './bytes.js';
+import type { Epoch, NodeId, TaskId } from './ids.js';
 import { NO_STRINGS } from './json.js';
 import type { JsonWriter } from './json-writer.js';
 import type { Attempt, AttemptEnd, AttemptResult, Constraint, Json, Resources, StoredRun, TaskSpec, TaskState } from './model.js';
@@ -23,6 +24,49 @@ export const SPEC_WIDTH = 3;
  */
 export const TAB = 9;
 
+/** The texts behind JSON, each between two tabs, one after the other. */
+export class Texts {
+  /** Where the JSON ends. */
+  readonly from: number;
+  readonly #bytes: Buffer;
+  /** The tab before the next. */
+  #at: number;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = viewOf(bytes);
+    const tab = this.#bytes.indexOf(TAB, 1);
+    this.from = tab < 0 ? bytes.length : tab;
+    this.#at = this.from;
+  }
+
+  get left(): boolean {
+    return this.#at < this.#bytes.length - 1;
+  }
+
+  /** Throws CodecError. */
+  readonly next = (): string => {
+    const from = this.#at + 1;
+    return this.#bytes.toString('utf8', from, this.#end(from));
+  };
+
+  /** An id that was written as it is. */
+  nextId(): TaskId {
+    const from = this.#at + 1;
+    return this.#bytes.toString('latin1', from, this.#end(from)) as TaskId;
+  }
+
+  skip(): void {
+    this.#end(this.#at + 1);
+  }
+
+  #end(from: number): number {
+    const tab = this.left ? this.#bytes.indexOf(TAB, from) : -1;
+    if (tab < 0) throw new CodecError('damaged', `What stands behind the JSON of ${this.#bytes.length} bytes ends too early: the data is damaged`);
+    this.#at = tab;
+    return tab;
+  }
+}
+
 /** False: there is none. The closing tab is the caller's, behind the last. */
 export function writeInput(to: JsonWriter, { run }: TaskSpec): boolean {
   if (run.type !== 'handler') return false;
@@ -31,9 +75,67 @@ export function writeInput(to: JsonWriter, { run }: TaskSpec): boolean {
   return true;
 }
 
+/** `a` has a handler, and `b` the same one, and everything around it too: nothing but id and input tells them apart. Never for those with constraints. */
+export function alike(a: TaskSpec, b: TaskSpec): boolean {
+  if (a.run.type !== 'handler' || b.run.type !== 'handler' || a.run.name !== b.run.name) return false;
+  const { resources } = a;
+  return (
+    (resources === b.resources ||
+      (resources.cpuMillis === b.resources.cpuMillis && resources.memoryMiB === b.resources.memoryMiB && resources.slots === b.resources.slots)) &&
+    a.priority === b.priority &&
+    a.constraints.length === 0 &&
+    b.constraints.length === 0 &&
+    a.attemptsMax === b.attemptsMax &&
+    a.backoffMs === b.backoffMs &&
+    a.backoffMaxMs === b.backoffMaxMs &&
+    a.timeoutMs === b.timeoutMs &&
+    a.graceMs === b.graceMs
+  );
+}
+
+/** May it stand as it is between two tabs? Every id that came in at the edge may. */
+export function isBare(id: string): boolean {
+  for (let at = 0; at < id.length; at++) {
+    const unit = id.charCodeAt(at);
+    if (unit <= 32 || unit >= 127) return false;
+  }
+  return true;
+}
+
+/** Id and input of one of many that are alike: behind the JSON that says what they have in common. The closing tab is the caller's. */
+export function writeOneAlike(to: JsonWriter, spec: TaskSpec): void {
+  to.byte(TAB);
+  to.raw(spec.id);
+  writeInput(to, spec);
+}
+
+/** What those have in common: two values, a comma between them. */
+export function writeCommon(to: JsonWriter, spec: TaskSpec): void {
+  to.raw('[');
+  to.text((spec.run as { readonly name: string }).name);
+  to.raw('],');
+  writeRest(to, spec);
+}
+
+/** As many specs as that, of what was written by writeCommon (`name` and `rest`) and writeOneAlike. */
+export function* specsAlike(name: unknown, rest: unknown, count: number, texts: Texts): Generator<TaskSpec, void, undefined> {
+  const common = specOf('' as TaskId, { type: 'handler', name: (name as readonly [string])[0], inputText: '' }, rest as PackedRest | 0);
+  const { priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = common;
+  const of = (common.run as { readonly name: string }).name;
+  for (let left = count; left > 0; left--) {
+    const id = texts.nextId();
+    const run: StoredRun = { type: 'handler', name: of, inputText: texts.next() };
+    yield { id, run, priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs };
+  }
+}
+
 export function writeSpec(to: JsonWriter, spec: TaskSpec): void {
   to.text(spec.id);
   writeRun(to, spec.run);
+  writeRest(to, spec);
+}
+
+function writeRest(to: JsonWriter, spec: TaskSpec): void {
   if (isUsual(spec)) {
     to.raw('0');
     return;
@@ -93,10 +195,11 @@ function writeRun(to: JsonWriter, run: StoredRun): void {
 
 /** The SPEC_WIDTH values from `at` on. `inputOf`: what stood behind the JSON; called for a handler only. */
 export function specAt(values: readonly unknown[], at: number, inputOf: () => string): TaskSpec {
-  const id = values[at] as TaskSpec['id'];
-  const run = unpackRun(values[at + 1] as PackedRun, inputOf);
-  const rest = values[at + 2] as PackedRest | 0;
-  // In one order, so that all specs are of one shape.
+  return specOf(values[at] as TaskId, unpackRun(values[at + 1] as PackedRun, inputOf), values[at + 2] as PackedRest | 0);
+}
+
+/** In one order, so that all specs are of one shape. */
+function specOf(id: TaskId, run: StoredRun, rest: PackedRest | 0): TaskSpec {
   if (rest === 0) {
     const { priority, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = USUAL;
     return { id, run, priority, resources: USUAL_RESOURCES, constraints: NO_CONSTRAINTS, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs };

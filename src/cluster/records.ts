@@ -1,12 +1,14 @@
 import { parse } from './bytes.js';
+import { idsInFreshPack, isFreshPack, tasksInFreshPack, writeFreshPack } from './fresh-pack.js';
 import type { Epoch, NodeId, Revision, Session, TaskId } from './ids.js';
 import { JsonWriter } from './json-writer.js';
 import type { Node, Resources, Task, TaskState } from './model.js';
 import { wordOf } from './packing.js';
 import { taskFrom, writeTask } from './task-line.js';
 
-/** 2: tasks lie many to a record. 3 and 4: as with blocks. 5: so too, and the usual task is shorter (task-line.ts). */
-const RECORD_VERSION = 5;
+/** 2: tasks lie many to a record. 3 and 4: as with blocks. 5: so too, and the usual task is shorter (task-line.ts).
+ * 6: what tasks that never ran have in common is said once (fresh-pack.ts). */
+const RECORD_VERSION = 6;
 
 // Keys. 16 hex digits keep the order of numbers.
 const seqText = (seq: number): string => seq.toString(16).padStart(16, '0');
@@ -33,7 +35,7 @@ const writer = new JsonWriter(64 << 10);
 
 /*
  * A pack: the version byte, a line that says what is in it, then one line a task, in order. JSON never holds a bare line feed or tab, so a reader
- * parses no more than the lines it wants.
+ * parses no more than the lines it wants. One of which nothing ever ran has another form (fresh-pack.ts).
  */
 const LINE_FEED = 10;
 
@@ -41,6 +43,7 @@ const LINE_FEED = 10;
 export function encodeAlivePack(tasks: readonly Task[]): Uint8Array {
   writer.begin();
   writer.byte(RECORD_VERSION);
+  if (writeFreshPack(writer, tasks)) return writer.copy();
   writer.raw('[');
   writeIds(tasks.length, (at) => (tasks[at] as Task).spec.id);
   writer.raw(']');
@@ -73,7 +76,8 @@ function writeIds(count: number, idAt: (at: number) => TaskId): void {
 }
 
 /** The ids of a `t/` record. Throws CodecError, as all that follow. */
-export const aliveIds = (value: Uint8Array): readonly TaskId[] => parse(headOf(value), RECORD_VERSION, 'pack of tasks') as readonly TaskId[];
+export const aliveIds = (value: Uint8Array): readonly TaskId[] =>
+  isFreshPack(value) ? idsInFreshPack(value, RECORD_VERSION) : (parse(headOf(value), RECORD_VERSION, 'pack of tasks') as readonly TaskId[]);
 
 /** What a `f/` record says about its tasks; task n has finishedSeq first + n. */
 export interface FinishedHeader {
@@ -90,6 +94,7 @@ export function finishedHeader(value: Uint8Array): FinishedHeader {
 
 /** Every task of a `t/` or `f/` record. */
 export function tasksInPack(value: Uint8Array): Task[] {
+  if (isFreshPack(value)) return tasksInFreshPack(value, RECORD_VERSION);
   parse(headOf(value), RECORD_VERSION, 'pack of tasks');
   const tasks: Task[] = [];
   for (let from = value.indexOf(LINE_FEED) + 1; from > 0 && from < value.length; ) {
@@ -102,6 +107,7 @@ export function tasksInPack(value: Uint8Array): Task[] {
 
 /** The task of that id in a `t/` record. */
 export function taskInAlivePack(value: Uint8Array, id: TaskId): Task | undefined {
+  if (isFreshPack(value)) return tasksInFreshPack(value, RECORD_VERSION).find(({ spec }) => spec.id === id);
   const line = aliveIds(value).indexOf(id);
   return line < 0 ? undefined : taskInLines(value, value.indexOf(LINE_FEED) + 1, line);
 }

@@ -145,7 +145,7 @@ type FreshTask = readonly [number, Revision, number];
 /** epoch, nodeId; submittedAtMs; assigned, started and finished since then; submittedRevision, revision, queuedSeq, finishedSeq, result. */
 type FirstTryTask = readonly [Epoch, NodeId | null, number, number, number | null, number, Revision, Revision, number, number, unknown];
 
-const freshTask = (spec: TaskSpec, [submittedAtMs, submittedRevision, queuedSeq]: FreshTask): Task => ({
+export const freshTask = (spec: TaskSpec, [submittedAtMs, submittedRevision, queuedSeq]: FreshTask): Task => ({
   spec,
   state: 'pending',
   attempt: 0,

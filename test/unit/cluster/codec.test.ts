@@ -3,7 +3,7 @@ import t from 'tap';
 import { takeChanges } from '../../../src/cluster/changes.js';
 import { decodeBlock, encodeBlock } from '../../../src/cluster/blocks.js';
 import type { CodecError } from '../../../src/cluster/bytes.js';
-import { decodeMeta, decodeNode, encodeAlivePack, finishedHeader, tasksInPack } from '../../../src/cluster/records.js';
+import { aliveIds, decodeMeta, decodeNode, encodeAlivePack, finishedHeader, taskInAlivePack, tasksInPack } from '../../../src/cluster/records.js';
 import type { Block, Command } from '../../../src/cluster/command.js';
 import { everyTask, look } from '../../../src/cluster/folding.js';
 import { epoch, nodeId, revision, session, taskId } from '../../../src/cluster/ids.js';
@@ -80,7 +80,7 @@ t.test('a block comes back as it was, strange texts included', async (t) => {
   ];
   const block: Block = { version: 1, atMs: 1_700_000_000_123, commands };
   const bytes = encodeBlock(block);
-  t.equal(bytes[0], 5);
+  t.equal(bytes[0], 6);
   t.strictSame(JSON.stringify(decodeBlock(bytes)), JSON.stringify(block), 'the order of keys included');
   t.same(decodeBlock(encodeBlock({ version: 1, atMs: 0, commands: [] })), { version: 1, atMs: 0, commands: [] });
 
@@ -198,8 +198,8 @@ t.test('bytes of another version, of a newer command, or damaged ones are refuse
   };
   const good = encodeBlock({ version: 1, atMs: 1, commands: [submit('a')] });
   const newer = Uint8Array.from(good);
-  newer[0] = 6;
-  const text = (json: string) => Buffer.from(`\u0005${json}`);
+  newer[0] = 7;
+  const text = (json: string) => Buffer.from(`\u0006${json}`);
   t.equal(
     codeOf(() => decodeBlock(newer)),
     'unknownVersion',
@@ -264,14 +264,100 @@ t.test('a block or a record that ends too soon, or goes on too long, is never ta
   const bytes = encodeBlock({ version: 1, atMs: 1, commands });
   for (let length = 1; length < bytes.length; length++)
     t.throws(() => decodeBlock(bytes.subarray(0, length)), { code: 'damaged' }, `${length} of ${bytes.length}`);
-  t.throws(() => decodeBlock(Buffer.concat([bytes, Buffer.from('1\t')])), { code: 'damaged', message: /more inputs than tasks/ });
+  t.throws(() => decodeBlock(Buffer.concat([bytes, Buffer.from('1\t')])), { code: 'damaged', message: /more texts than tasks/ });
 
   const { state, apply } = bare();
   apply(commands[2] as Command);
-  const pack = encodeAlivePack([...everyTask(state)] as Task[]);
-  const line = pack.indexOf(10) + 1;
-  for (let length = line + 1; length < pack.length; length++)
+  const fresh = [...everyTask(state)] as Task[];
+  const pack = encodeAlivePack(fresh);
+  for (let length = 1; length < pack.length; length++)
     t.throws(() => tasksInPack(pack.subarray(0, length)), { code: 'damaged' }, `${length} of ${pack.length}`);
+  t.throws(() => tasksInPack(Buffer.concat([pack, Buffer.from('1\t')])), { code: 'damaged', message: /more texts than tasks/ });
+
+  const lines = encodeAlivePack(fresh.map((task) => ({ ...task, attempt: 1 })));
+  const line = lines.indexOf(10) + 1;
+  for (let length = line + 1; length < lines.length; length++)
+    t.throws(() => tasksInPack(lines.subarray(0, length)), { code: 'damaged' }, `${length} of ${lines.length}`);
+});
+
+t.test('submits that are alike stand together in a block; whoever differs in anything stands alone', async (t) => {
+  const odd: Partial<TaskRequest>[] = [
+    { run: { type: 'handler', name: 'other', input: 1 } },
+    { run: { type: 'exec', argv: ['true'] } },
+    { priority: 1 },
+    { resources: { cpuMillis: 1 } },
+    { resources: { memoryMiB: 1 } },
+    { resources: { slots: 2 } },
+    { constraints: [{ label: 'zone', operator: 'exists' }] },
+    { attemptsMax: 4 },
+    { backoffMs: 1001 },
+    { backoffMaxMs: 60_001 },
+    { timeoutMs: 1 },
+    { graceMs: 5001 },
+  ];
+  const blockOf = (commands: Command[]): Block => ({ version: 1, atMs: 7, commands });
+  const comesBack = (commands: Command[], what: string) => {
+    const bytes = encodeBlock(blockOf(commands));
+    t.equal(JSON.stringify(decodeBlock(bytes)), JSON.stringify(blockOf(commands)), what);
+    return bytes.length;
+  };
+  for (const one of odd) {
+    const differs = submit('x', { run: handler, ...one });
+    const before = [submit('a', { run: handler }), submit('b', { run: handler })];
+    const after = [submit('c', { run: handler }), submit('d', { run: handler })];
+    const what = JSON.stringify(one);
+    comesBack([...before, differs, ...after], `in the middle: ${what}`);
+    comesBack([differs, ...after], `first: ${what}`);
+    comesBack([...before, differs], `last: ${what}`);
+    // What two have in common is said once, whatever it is; constraints and programs are said each time.
+    const two = comesBack([differs, submit('y', { run: handler, ...one })], `two alike: ${what}`);
+    const apart = comesBack([differs, { type: 'tick' }, submit('y', { run: handler, ...one })], `two apart: ${what}`);
+    const joined = one.constraints === undefined && one.run?.type !== 'exec';
+    t.equal(two < apart - 24, joined, `${joined ? 'joined' : 'not joined'}: ${what}`);
+  }
+  for (const id of ['a\tb', 'a b', 'ümläut', '\u007f', '"', '\n', ''])
+    comesBack([submit('a', { run: handler }), submit(id, { run: handler }), submit('c', { run: handler })], `the id ${JSON.stringify(id)}`);
+  comesBack([{ type: 'tick' }, submit('a', { run: handler }), submit('b', { run: handler }), { type: 'tick' }, submit('c', { run: handler })], 'two groups');
+  const grouped = encodeBlock(blockOf([submit('a', { run: handler }), submit('b', { run: handler }), submit('c', { run: { type: 'exec', argv: ['x'] } })]));
+  for (let length = 1; length < grouped.length; length++)
+    t.throws(() => decodeBlock(grouped.subarray(0, length)), { code: 'damaged' }, `${length} of ${grouped.length}`);
+});
+
+t.test('tasks that never ran share what they have in common in their pack: one run for each block they came with', async (t) => {
+  const { state, apply } = bare();
+  apply(submit('a', { run: handler }), submit('b', { run: handler }), submit('c', { run: handler, priority: 3 }));
+  apply(submit('d', { run: handler }), submit('e', { run: handler }));
+  const tasks = [...everyTask(state)].sort((a, b) => a.queuedSeq - b.queuedSeq) as Task[];
+  const runsIn = (of: readonly Task[]): unknown[] => {
+    const bytes = Buffer.from(encodeAlivePack(of));
+    const text = bytes.toString('utf8', 1, bytes.indexOf(9));
+    return (JSON.parse(text) as [number, ...unknown[]][]).map(([count]) => count);
+  };
+  const back = (of: readonly Task[]) => JSON.stringify(tasksInPack(encodeAlivePack(of)).map((task) => taskView(task)));
+  const views = (of: readonly Task[]) => JSON.stringify(of.map((task) => taskView(task)));
+  t.same(runsIn(tasks), [2, 1, 2]);
+  t.equal(back(tasks), views(tasks));
+  t.same(aliveIds(encodeAlivePack(tasks)), ['a', 'b', 'c', 'd', 'e']);
+  t.equal(taskInAlivePack(encodeAlivePack(tasks), taskId('d'))?.submittedRevision, 2);
+  t.equal(taskInAlivePack(encodeAlivePack(tasks), taskId('z')), undefined);
+  const gap = tasks.filter(({ spec }) => spec.id !== 'd' && spec.id !== 'c');
+  t.same(runsIn(gap), [2, 1]);
+  t.equal(back(gap), views(gap), 'a place that is missing');
+  const apart = [tasks[0], tasks[4]] as Task[];
+  t.same(runsIn(apart), [1, 1]);
+  t.equal(back(apart), views(apart));
+  for (const mixed of [
+    tasks.map((task) => ({ ...task, attempt: task.spec.id === 'b' ? 1 : 0 })),
+    tasks.map((task) => (task.spec.id === 'e' ? { ...task, spec: { ...task.spec, id: taskId('e\te') } } : task)),
+    tasks.map((task) => (task.spec.id === 'e' ? { ...task, spec: { ...task.spec, run: { type: 'exec' as const, argv: ['x'], env: {}, cwd: null } } } : task)),
+  ]) {
+    t.equal(encodeAlivePack(mixed).indexOf(10) > 0, true, 'one of them is not: as lines');
+    t.equal(back(mixed), views(mixed));
+    t.same(
+      aliveIds(encodeAlivePack(mixed)),
+      mixed.map(({ spec }) => spec.id),
+    );
+  }
 });
 
 t.test('a task that never ran, and one that ended well at its first try, are written short; whatever differs is kept', async (t) => {

@@ -41,10 +41,18 @@ const COPY_CHUNK_BYTES = 256 * 1024;
 
 /** One buffer: header and data. */
 export function encodeEntry(entry: Entry): Uint8Array {
-  const writer = new Writer(ENTRY_HEADER_BYTES + entry.data.length);
+  const out = new Uint8Array(encodedEntryBytes(entry));
+  encodeEntryInto(entry, out, 0);
+  return out;
+}
+
+export const encodedEntryBytes = ({ data }: Entry): number => ENTRY_HEADER_BYTES + data.length;
+
+/** The same into `out` from `at` on, where there is room for it. */
+export function encodeEntryInto(entry: Entry, out: Uint8Array, at: number): void {
+  const writer = new Writer(out, at);
   writer.entryHeader(entry);
   writer.bytes(entry.data);
-  return writer.out;
 }
 
 /** `bytes` is exactly one entry. The entry's data is a view on it: the caller gives the buffer away (trap A51). */
@@ -201,15 +209,16 @@ const listBytes = (list: readonly ServerId[]): number => 2 + 4 * list.length;
 /** What an encoded entry is, without decoding it; null for what is no entry. */
 export const entryKind = (bytes: Uint8Array): EntryKind | null => (bytes[0] === CODEC_VERSION ? (ENTRY_KINDS[bytes[1] ?? ENTRY_KINDS.length] ?? null) : null);
 
-/** Fills one buffer from the front. */
+/** Fills one buffer from the front, or from `at` on. */
 class Writer {
   readonly out: Uint8Array;
   readonly #view: DataView;
-  #at = 0;
+  #at: number;
 
-  constructor(size: number) {
-    this.out = new Uint8Array(size);
-    this.#view = new DataView(this.out.buffer);
+  constructor(room: number | Uint8Array, at = 0) {
+    this.out = typeof room === 'number' ? new Uint8Array(room) : room;
+    this.#view = new DataView(this.out.buffer, this.out.byteOffset, this.out.byteLength);
+    this.#at = at;
   }
 
   u8(value: number): void {

@@ -57,6 +57,9 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<St
 
 type Database = Level<Buffer, Buffer>;
 
+const SYNCED = { sync: true } as const;
+const UNSYNCED = { sync: false } as const;
+
 const OPEN_OPTIONS = {
   keyEncoding: 'buffer',
   valueEncoding: 'buffer',
@@ -250,9 +253,9 @@ class LevelDevice implements Device {
       delete: (key) => {
         batch.del(key as Buffer);
       },
-      write: async (sync) => {
-        await batch.write({ sync });
-        if (sync) this.#onSynced?.();
+      write: (sync) => {
+        const written = batch.write(sync ? SYNCED : UNSYNCED);
+        return sync && this.#onSynced !== null ? written.then(this.#onSynced) : written;
       },
     };
   }

@@ -45,7 +45,7 @@ const REACH_ENTRIES = 128;
 export const SLOT_BYTES = 96;
 
 export function encodePosition(position: Position): Buffer {
-  const bytes = Buffer.alloc(SLOT_BYTES);
+  const bytes = Buffer.allocUnsafe(SLOT_BYTES);
   writeSafe(bytes, position.slotSequence, 0);
   writeSafe(bytes, position.acknowledged.sequence, 8);
   bytes.writeUInt32BE(position.acknowledged.hash, 16);
@@ -59,6 +59,7 @@ export function encodePosition(position: Position): Buffer {
   writeSafe(bytes, position.reach.sequence, 64);
   writeSafe(bytes, position.reach.index, 72);
   bytes.writeUInt32BE(position.boot, 80);
+  bytes.fill(0, 84, SLOT_BYTES - 4);
   bytes.writeUInt32BE(crc32(bytes.subarray(0, SLOT_BYTES - 4)), SLOT_BYTES - 4);
   return bytes;
 }

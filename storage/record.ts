@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { decodeEntry, encodeEntry } from '../raft/codec.js';
+import { decodeEntry, encodedEntryBytes, encodeEntryInto } from '../raft/codec.js';
 import type { Entry } from '../raft/entry.js';
 import { keyText } from './keys.js';
 import { StorageError } from './storage.js';
@@ -31,12 +31,7 @@ export const NO_WORD = 'no slot of the position file can be read, so the newest 
 export const unrepairable = (cause: StorageError, why: string, alone = false): StorageError =>
   refusal(`${whatOf(cause)}. It cannot be repaired: ${why}. ${alone ? BEGIN_ANEW : BEGIN_EMPTY}`, cause);
 
-export function seal(key: Uint8Array, body: Uint8Array): Buffer {
-  const value = Buffer.allocUnsafe(CHECK_BYTES + body.byteLength);
-  value.writeUInt32BE(crc32(body, crc32(key)), 0);
-  value.set(body, CHECK_BYTES);
-  return value;
-}
+export const seal = (key: Uint8Array, body: Uint8Array): Buffer => Buffer.from(new Sealer(CHECK_BYTES + body.byteLength).seal(key, body));
 
 /** The body (a view on `value`). Throws storageDamaged that names the record. */
 export function unseal(key: Uint8Array, value: Uint8Array): Uint8Array {
@@ -56,16 +51,55 @@ export const checkOf = (value: Uint8Array): number => new DataView(value.buffer,
  */
 const LOG_HEADER_BYTES = 24;
 
-export function sealEntry(key: Uint8Array, entry: Entry, previousHash: number): Buffer {
-  const bytes = encodeEntry(entry);
-  const value = Buffer.allocUnsafe(CHECK_BYTES + LOG_HEADER_BYTES + bytes.byteLength);
-  writeSafe(value, entry.index, 4);
-  writeSafe(value, entry.term, 12);
-  value.writeUInt32BE(entry.data.byteLength, 20);
-  value.writeUInt32BE(previousHash, 24);
-  value.set(bytes, CHECK_BYTES + LOG_HEADER_BYTES);
-  value.writeUInt32BE(crc32(value.subarray(CHECK_BYTES), crc32(key)), 0);
-  return value;
+/** Room that is let go of when nobody needs so much any more. */
+const ROOM_KEPT = 1 << 20;
+
+/**
+ * Seals values one after the other into the same buffer: what a call gives is gone with the next one. PERF: a batch of a manager holds some ten kilobytes twice, and memory that was
+ * never touched costs more than everything that is written into it.
+ */
+export class Sealer {
+  #room: Buffer;
+  /** Of the value given last. */
+  check = 0;
+
+  constructor(room = 64 << 10) {
+    this.#room = Buffer.allocUnsafeSlow(room);
+  }
+
+  seal(key: Uint8Array, body: Uint8Array): Buffer {
+    const value = this.#take(CHECK_BYTES + body.byteLength);
+    value.set(body, CHECK_BYTES);
+    return this.#close(key, value);
+  }
+
+  sealText(key: Uint8Array, text: string): Buffer {
+    // A UTF-16 unit takes three bytes at most.
+    const value = this.#take(CHECK_BYTES + text.length * 3);
+    return this.#close(key, value.subarray(0, CHECK_BYTES + value.write(text, CHECK_BYTES, 'utf8')));
+  }
+
+  sealEntry(key: Uint8Array, entry: Entry, previousHash: number): Buffer {
+    const value = this.#take(CHECK_BYTES + LOG_HEADER_BYTES + encodedEntryBytes(entry));
+    writeSafe(value, entry.index, 4);
+    writeSafe(value, entry.term, 12);
+    value.writeUInt32BE(entry.data.byteLength, 20);
+    value.writeUInt32BE(previousHash, 24);
+    encodeEntryInto(entry, value, CHECK_BYTES + LOG_HEADER_BYTES);
+    return this.#close(key, value);
+  }
+
+  #take(bytes: number): Buffer {
+    if (bytes > this.#room.length || (this.#room.length > ROOM_KEPT && bytes <= ROOM_KEPT))
+      this.#room = Buffer.allocUnsafeSlow(bytes > this.#room.length ? Math.max(bytes, Math.min(this.#room.length * 2, ROOM_KEPT)) : ROOM_KEPT);
+    return this.#room.subarray(0, bytes);
+  }
+
+  #close(key: Uint8Array, value: Buffer): Buffer {
+    this.check = crc32(value.subarray(CHECK_BYTES), crc32(key));
+    value.writeUInt32BE(this.check, 0);
+    return value;
+  }
 }
 
 export interface LogRecord {

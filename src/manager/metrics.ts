@@ -37,10 +37,9 @@ export class PlainHistogram {
 export function timedStorage(storage: Storage, clock: Clock, seconds: PlainHistogram): Storage {
   return {
     recovered: storage.recovered,
-    async write(batch) {
+    write(batch) {
       const startedMs = clock.nowMs();
-      await storage.write(batch);
-      seconds.observe((clock.nowMs() - startedMs) / 1000);
+      return storage.write(batch).then(() => seconds.observe((clock.nowMs() - startedMs) / 1000));
     },
     readEntries: (from, to, bytesMax) => storage.readEntries(from, to, bytesMax),
     getState: (key) => storage.getState(key),

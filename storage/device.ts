@@ -22,7 +22,7 @@ export interface Device {
   batch(): DeviceBatch;
   /** Durable when it resolves. One at a time; may be torn by a crash, which never touches the other slot. */
   writeSlot(place: 0 | 1, bytes: Uint8Array): Promise<void>;
-  /** When it resolves, the note outlives this process. The machine may lose it and have an older one again. */
+  /** When it resolves, the note outlives this process. The machine may lose it and have an older one again. Copies at once: the caller may reuse `bytes`. */
   writeNote(bytes: Uint8Array): Promise<void>;
   /** Synchronous. The caller owns the bytes. `picture` null: as of now. */
   get(key: Uint8Array, picture: Picture | null): Uint8Array | undefined;

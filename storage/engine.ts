@@ -4,7 +4,7 @@ import type { Device } from './device.js';
 import { type Head, headText, unsealHead } from './head.js';
 import { generationEnd, HEAD_KEY, keyText, logKey, stateKey, stateName } from './keys.js';
 import { must, planWrite, type WritePlan } from './plan.js';
-import { encodePosition, noteSuffices, type Position, reaching, settledPosition } from './position.js';
+import { encodePosition, noteSuffices, type Position, reaching, SLOT_BYTES, settledPosition } from './position.js';
 import { damaged, entryOf, Sealer, seal, unseal, unsealEntry } from './record.js';
 import { messageOf, readPages } from './read.js';
 import { type EngineOptions, type Opened, openDevice } from './recover.js';
@@ -39,6 +39,7 @@ class Engine implements Storage {
   #failure: StorageError | null = null;
   #closing: Promise<void> | null = null;
   readonly #sealer = new Sealer();
+  readonly #note = new Uint8Array(SLOT_BYTES);
 
   constructor(device: Device, opened: Opened) {
     this.#device = device;
@@ -157,7 +158,7 @@ class Engine implements Storage {
     const slot = this.#slot;
     if (slot === null || !noteSuffices(slot, position)) return this.#writeSlot(reaching(position));
     this.#slotSequence += 1;
-    return this.#device.writeNote(encodePosition({ ...position, reach: slot.reach }));
+    return this.#device.writeNote(encodePosition({ ...position, reach: slot.reach }, this.#note));
   }
 
   #writeSlot(position: Position): Promise<void> {

@@ -3,7 +3,7 @@ import type { HardState, Repair } from '../raft/entry.js';
 import { logIndex, serverId, term } from '../raft/ids.js';
 import type { Device } from './device.js';
 import type { Head } from './head.js';
-import { readSafe, writeSafe } from './record.js';
+import { putSafe, readSafe } from './record.js';
 
 /**
  * What the file beside the database remembers of where it stands. It is written beside each batch, not after it, so at a crash either may be there
@@ -44,23 +44,24 @@ const REACH_ENTRIES = 128;
 
 export const SLOT_BYTES = 96;
 
-export function encodePosition(position: Position): Buffer {
-  const bytes = Buffer.allocUnsafe(SLOT_BYTES);
-  writeSafe(bytes, position.slotSequence, 0);
-  writeSafe(bytes, position.acknowledged.sequence, 8);
-  bytes.writeUInt32BE(position.acknowledged.hash, 16);
-  writeSafe(bytes, position.next.sequence, 20);
-  bytes.writeUInt32BE(position.next.hash, 28);
-  writeSafe(bytes, position.term, 32);
-  bytes.writeUInt32BE(position.vote, 40);
-  writeSafe(bytes, position.lastIndex, 44);
-  bytes.writeUInt32BE(position.lastHash, 52);
-  writeSafe(bytes, position.lastTerm, 56);
-  writeSafe(bytes, position.reach.sequence, 64);
-  writeSafe(bytes, position.reach.index, 72);
-  bytes.writeUInt32BE(position.boot, 80);
-  bytes.fill(0, 84, SLOT_BYTES - 4);
-  bytes.writeUInt32BE(crc32(bytes.subarray(0, SLOT_BYTES - 4)), SLOT_BYTES - 4);
+/** Into `bytes`, or into a buffer of its own. */
+export function encodePosition(position: Position, bytes: Uint8Array = new Uint8Array(SLOT_BYTES)): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, SLOT_BYTES);
+  putSafe(view, position.slotSequence, 0);
+  putSafe(view, position.acknowledged.sequence, 8);
+  view.setUint32(16, position.acknowledged.hash);
+  putSafe(view, position.next.sequence, 20);
+  view.setUint32(28, position.next.hash);
+  putSafe(view, position.term, 32);
+  view.setUint32(40, position.vote);
+  putSafe(view, position.lastIndex, 44);
+  view.setUint32(52, position.lastHash);
+  putSafe(view, position.lastTerm, 56);
+  putSafe(view, position.reach.sequence, 64);
+  putSafe(view, position.reach.index, 72);
+  view.setUint32(80, position.boot);
+  putSafe(view, 0, 84);
+  view.setUint32(SLOT_BYTES - 4, crc32(bytes.subarray(0, SLOT_BYTES - 4)));
   return bytes;
 }
 

@@ -146,4 +146,9 @@ export function writeSafe(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32BE(value % 0x1_0000_0000, at + 4);
 }
 
+export function putSafe(view: DataView, value: number, at: number): void {
+  view.setUint32(at, Math.floor(value / 0x1_0000_0000));
+  view.setUint32(at + 4, value % 0x1_0000_0000);
+}
+
 export const readSafe = (view: DataView, at: number): number => view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);

@@ -4,6 +4,8 @@ import type { TaskPack } from './packs.js';
 
 /** A task with what keeps it in its places. Never stringify it whole: `next` and `previous` chain the whole queue (see views.ts). */
 export interface TaskEntry extends Task {
+  /** Of its id (id-hash.ts). */
+  readonly idHash: number;
   readonly requirement: Requirement;
   /** In which pending structure it stands; see queue.ts. */
   queued: 'no' | 'fresh' | 'returned' | 'delayed';
@@ -83,7 +85,7 @@ export interface TaskHeap {
   readonly before: (a: TaskEntry, b: TaskEntry) => boolean;
 }
 
-export function newTask(spec: TaskSpec, requirement: Requirement, queuedSeq: number, atMs: number, index: Revision): TaskEntry {
+export function newTask(spec: TaskSpec, idHash: number, requirement: Requirement, queuedSeq: number, atMs: number, index: Revision): TaskEntry {
   return {
     spec,
     state: 'pending',
@@ -101,6 +103,7 @@ export function newTask(spec: TaskSpec, requirement: Requirement, queuedSeq: num
     attempts: NO_ATTEMPTS,
     progress: null,
     result: null,
+    idHash,
     requirement,
     queued: 'no',
     previous: null,

@@ -1,11 +1,12 @@
 import { type Fold, type Level, newTask, type Queued, type Requirement, type TaskEntry } from './entries.js';
+import { idHash } from './id-hash.js';
 import type { TaskId } from './ids.js';
 import { invariant } from './invariant.js';
 import type { Task } from './model.js';
 import { type Folded, isClosed, type TaskPack } from './packs.js';
 import { levelIndex, linkBefore, unlink } from './queue.js';
 import { aliveIds, encodeAlivePack, taskInAlivePack, tasksInPack } from './records.js';
-import { type ClusterState, sharedRun } from './state.js';
+import type { ClusterState } from './state.js';
 import { isFresh } from './task-line.js';
 import { isPack } from './task-table.js';
 
@@ -24,8 +25,8 @@ export function aliveTask(state: ClusterState, id: TaskId): TaskEntry | undefine
 }
 
 /** The same for who only looks: what is folded stays so, and is copied. */
-export function look({ tasks }: ClusterState, id: TaskId): Task | undefined {
-  const held = tasks.get(id);
+export function look({ tasks }: ClusterState, id: TaskId, hash?: number): Task | undefined {
+  const held = tasks.get(id, hash);
   return held !== undefined && isPack(held) ? taskInAlivePack(foldedOf(held).record, id) : held;
 }
 
@@ -108,7 +109,7 @@ export function fold(state: ClusterState, pack: TaskPack, record: Uint8Array): v
     into.count++;
     into.queuedSeq = queuedSeq;
     unlink(into.level, task);
-    state.tasks.replace(task.spec.id, task, pack);
+    state.tasks.replace(task, pack, task.idHash);
   });
   // PERF: emptied, not let go. V8 has learned that these arrays live long and keeps them among the old objects, where a dead one would keep its tasks alive.
   pack.tasks.length = 0;
@@ -121,22 +122,22 @@ export function unfold(state: ClusterState, pack: TaskPack): void {
   pack.folded = null;
   pack.tasks = tasksInPack(record).map((stored, place) => {
     const into = foldAt(folds, place);
-    const task = entryOf(state, stored, into.requirement);
+    const task = entryOf(stored, into.requirement);
     task.pack = pack;
     task.queued = 'fresh';
     linkBefore(into.level, into, task);
-    state.tasks.replace(task.spec.id, pack, task);
+    state.tasks.replace(pack, task, task.idHash);
     return task;
   });
   for (const gone of folds) unlink(gone.level, gone);
 }
 
 /** A task of a record; what many have in common is held once. In no queue, pack or table yet. */
-export function entryOf(state: ClusterState, stored: Task, requirement: Requirement): TaskEntry {
+export function entryOf(stored: Task, requirement: Requirement): TaskEntry {
   const { id, run, priority, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = stored.spec;
   const { resources, constraints } = requirement;
-  const spec = { id, run: sharedRun(state, run), priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs };
-  return newTask(spec, requirement, stored.queuedSeq, stored.submittedAtMs, stored.submittedRevision);
+  const spec = { id, run, priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs };
+  return newTask(spec, idHash(id), requirement, stored.queuedSeq, stored.submittedAtMs, stored.submittedRevision);
 }
 
 export function foldedOf({ folded, first }: TaskPack): Folded {

@@ -2,6 +2,7 @@ import { QueueCursor } from './queue-cursor.js';
 import { FINISHED } from './model.js';
 import type { Fold, Level, Queued, Requirement } from './entries.js';
 import { foldedOf } from './folding.js';
+import { idHash } from './id-hash.js';
 import { invariant } from './invariant.js';
 import { isClosed, type TaskPack } from './packs.js';
 import { encodeAlivePack, tasksInPack } from './records.js';
@@ -24,7 +25,7 @@ function checkTasks(state: ClusterState): void {
   const places = new Set<number>();
   for (const task of entries(state)) {
     const { id } = task.spec;
-    invariant(state.tasks.get(id) === task, 'a task is found under its id', id);
+    invariant(state.tasks.get(id) === task && task.idHash === idHash(id), 'a task is found under its id', id);
     invariant(
       !FINISHED.has(task.state) && task.finishedSeq === 0 && task.finishedAtMs === null && task.result === null,
       'only alive tasks are in memory',

@@ -6,6 +6,26 @@ const ROOM_KEPT = 1 << 20;
 /** Texts beyond it are quicker written by V8 at once than character by character. */
 const LONG = 200;
 
+/** What lies on one shelf is let go of together: so it is small. */
+const SHELF_BYTES = 16 << 10;
+
+/** Room for records of a few kilobytes, several to a buffer. PERF: a buffer of its own for each costs more than what is written into it. */
+export class Shelf {
+  #bytes = new Uint8Array(0);
+  #at = 0;
+
+  take(bytes: number): Uint8Array {
+    if (bytes > SHELF_BYTES / 4) return Buffer.allocUnsafeSlow(bytes);
+    if (this.#at + bytes > this.#bytes.length) {
+      this.#bytes = Buffer.allocUnsafeSlow(SHELF_BYTES);
+      this.#at = 0;
+    }
+    const from = this.#bytes.byteOffset + this.#at;
+    this.#at += bytes;
+    return new Uint8Array(this.#bytes.buffer, from, bytes);
+  }
+}
+
 /**
  * JSON as bytes, put down value by value. PERF: half the time of strings put together and then encoded, and no garbage: what a manager writes of a
  * task is mostly short ASCII texts and whole numbers, which go into the buffer character by character.
@@ -37,6 +57,13 @@ export class JsonWriter {
   copy(): Uint8Array {
     const copy = Buffer.allocUnsafeSlow(this.#at);
     this.#bytes.copy(copy, 0, 0, this.#at);
+    return copy;
+  }
+
+  /** The same, beside other copies in the memory of `shelf`. */
+  copyTo(shelf: Shelf): Uint8Array {
+    const copy = shelf.take(this.#at);
+    copy.set(this.written);
     return copy;
   }
 

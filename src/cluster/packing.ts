@@ -2,6 +2,7 @@ import { CodecError, viewOf } from './bytes.js';
 import type { Epoch, NodeId, TaskId } from './ids.js';
 import { NO_STRINGS } from './json.js';
 import type { JsonWriter } from './json-writer.js';
+import { oneText } from './one-text.js';
 import type { Attempt, AttemptEnd, AttemptResult, Constraint, Json, Resources, StoredRun, TaskSpec, TaskState } from './model.js';
 
 /**
@@ -11,7 +12,8 @@ import type { Attempt, AttemptEnd, AttemptResult, Constraint, Json, Resources, S
  */
 
 // These stand for values that were written: they are part of the format, whatever a request's defaults become (spec.ts).
-const USUAL_RESOURCES: Resources = { cpuMillis: 0, memoryMiB: 0, slots: 1 };
+/** Shared by every task that asks for nothing else. */
+export const USUAL_RESOURCES: Resources = { cpuMillis: 0, memoryMiB: 0, slots: 1 };
 const USUAL = { priority: 0, attemptsMax: 3, backoffMs: 1000, backoffMaxMs: 60_000, timeoutMs: 0, graceMs: 5000 } as const;
 export const NO_CONSTRAINTS: readonly Constraint[] = [];
 
@@ -119,7 +121,7 @@ export function writeCommon(to: JsonWriter, spec: TaskSpec): void {
 
 /** As many specs as that, of what was written by writeCommon (`name` and `rest`) and writeOneAlike. */
 export function* specsAlike(name: unknown, rest: unknown, count: number, texts: Texts): Generator<TaskSpec, void, undefined> {
-  const common = specOf('' as TaskId, { type: 'handler', name: (name as readonly [string])[0], inputText: '' }, rest as PackedRest | 0);
+  const common = specOf('' as TaskId, { type: 'handler', name: oneText((name as readonly [string])[0]), inputText: '' }, rest as PackedRest | 0);
   const { priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = common;
   const of = (common.run as { readonly name: string }).name;
   for (let left = count; left > 0; left--) {
@@ -214,7 +216,7 @@ type PackedRest = readonly [number, number, number, number, readonly Constraint[
 type PackedRun = readonly [string] | readonly [readonly string[], { readonly [name: string]: string } | 0, string | null];
 
 function unpackRun(packed: PackedRun, inputOf: () => string): StoredRun {
-  if (typeof packed[0] === 'string') return { type: 'handler', name: packed[0], inputText: inputOf() };
+  if (typeof packed[0] === 'string') return { type: 'handler', name: oneText(packed[0]), inputText: inputOf() };
   const [argv, env, cwd] = packed as Exclude<PackedRun, readonly [string]>;
   return { type: 'exec', argv, env: env === 0 ? NO_STRINGS : env, cwd };
 }

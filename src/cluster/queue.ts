@@ -1,6 +1,6 @@
 import type { Level, Queued, Queues, Requirement, TaskEntry } from './entries.js';
 import type { Constraint, Resources } from './model.js';
-import { NO_CONSTRAINTS } from './packing.js';
+import { NO_CONSTRAINTS, USUAL_RESOURCES } from './packing.js';
 import { sameResources } from './spec.js';
 import { heapPush, heapRemove, newTaskHeap } from './task-heap.js';
 
@@ -24,7 +24,7 @@ export function joinRequirement(queues: Queues, resources: Resources, constraint
     const { cpuMillis, memoryMiB, slots } = resources;
     requirement = {
       key,
-      resources: { cpuMillis, memoryMiB, slots },
+      resources: resources === USUAL_RESOURCES ? resources : { cpuMillis, memoryMiB, slots },
       constraints: constraints.length === 0 ? NO_CONSTRAINTS : constraints,
       tasks: 0,
       placeable: 0,

@@ -1,7 +1,7 @@
 import { parse } from './bytes.js';
 import { idsInFreshPack, isFreshPack, tasksInFreshPack, writeFreshPack } from './fresh-pack.js';
 import type { Epoch, NodeId, Revision, Session, TaskId } from './ids.js';
-import { JsonWriter } from './json-writer.js';
+import { JsonWriter, Shelf } from './json-writer.js';
 import type { Node, Resources, Task, TaskState } from './model.js';
 import { wordOf } from './packing.js';
 import { taskFrom, writeTask } from './task-line.js';
@@ -32,6 +32,7 @@ export const RESTORE_RANGES: readonly KeyRange[] = [{ gte: 'm', lt: 'm0' }, { gt
 
 /** PERF: one for all; a call fills it and copies what it wrote before another can begin. */
 const writer = new JsonWriter(64 << 10);
+const shelf = new Shelf();
 
 /*
  * A pack: the version byte, a line that says what is in it, then one line a task, in order. JSON never holds a bare line feed or tab, so a reader
@@ -43,7 +44,7 @@ const LINE_FEED = 10;
 export function encodeAlivePack(tasks: readonly Task[]): Uint8Array {
   writer.begin();
   writer.byte(RECORD_VERSION);
-  if (writeFreshPack(writer, tasks)) return writer.copy();
+  if (writeFreshPack(writer, tasks)) return writer.copyTo(shelf);
   writer.raw('[');
   writeIds(tasks.length, (at) => (tasks[at] as Task).spec.id);
   writer.raw(']');

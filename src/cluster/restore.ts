@@ -77,7 +77,7 @@ export class Restore {
   #task(stored: Task): TaskEntry {
     const state = this.#state;
     const { spec } = stored;
-    const task = entryOf(state, stored, joinRequirement(state.queues, spec.resources, spec.constraints));
+    const task = entryOf(stored, joinRequirement(state.queues, spec.resources, spec.constraints));
     task.state = stored.state;
     task.attempt = stored.attempt;
     task.epoch = stored.epoch;

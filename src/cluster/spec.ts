@@ -2,7 +2,8 @@ import type { TaskId } from './ids.js';
 import { CodecError } from './bytes.js';
 import { NO_STRINGS, notJson, sameJson, sameStrings, sortedStrings } from './json.js';
 import type { Constraint, Json, Resources, StoredRun, TaskSpec } from './model.js';
-import { NO_CONSTRAINTS } from './packing.js';
+import { oneText } from './one-text.js';
+import { NO_CONSTRAINTS, USUAL_RESOURCES } from './packing.js';
 
 /** What a client may ask for (the shape of protocol's TaskRequest; this folder stands below that one). */
 export interface SpecRequest {
@@ -19,9 +20,6 @@ export interface SpecRequest {
   readonly graceMs?: number;
 }
 
-/** Shared by every task that asks for nothing. */
-const ONE_SLOT: Resources = { cpuMillis: 0, memoryMiB: 0, slots: 1 };
-
 /** Fills in every default. The request has passed the schema. Throws CodecError `unwritable` for an input that no manager could read again. */
 export function specFromRequest(request: SpecRequest, id: TaskId): TaskSpec {
   const { resources, constraints } = request;
@@ -29,7 +27,8 @@ export function specFromRequest(request: SpecRequest, id: TaskId): TaskSpec {
     id,
     run: runFromRequest(request.run),
     priority: request.priority ?? 0,
-    resources: resources === undefined ? ONE_SLOT : { cpuMillis: resources.cpuMillis ?? 0, memoryMiB: resources.memoryMiB ?? 0, slots: resources.slots ?? 1 },
+    resources:
+      resources === undefined ? USUAL_RESOURCES : { cpuMillis: resources.cpuMillis ?? 0, memoryMiB: resources.memoryMiB ?? 0, slots: resources.slots ?? 1 },
     constraints: constraints === undefined ? NO_CONSTRAINTS : constraints.map(({ label, operator, values }) => ({ label, operator, values: values ?? [] })),
     attemptsMax: request.attemptsMax ?? 3,
     backoffMs: request.backoffMs ?? 1000,
@@ -40,7 +39,7 @@ export function specFromRequest(request: SpecRequest, id: TaskId): TaskSpec {
 }
 
 function runFromRequest(run: SpecRequest['run']): StoredRun {
-  if (run.type === 'handler') return { type: 'handler', name: run.name, inputText: inputTextOf(run.input) };
+  if (run.type === 'handler') return { type: 'handler', name: oneText(run.name), inputText: inputTextOf(run.input) };
   return { type: 'exec', argv: run.argv, env: run.env === undefined ? NO_STRINGS : sortedStrings(run.env), cwd: run.cwd ?? null };
 }
 

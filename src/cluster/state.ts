@@ -2,8 +2,7 @@ import type { Outcome } from './command.js';
 import type { LabelIndex, NodeEntry, Queues } from './entries.js';
 import { type Finished, type FinishedLookup, newFinished } from './finished.js';
 import { epoch, type Epoch, type NodeId, type Revision, revision, type Session, session, type TaskId } from './ids.js';
-import { NO_STRINGS } from './json.js';
-import type { StoredRun, TaskState } from './model.js';
+import type { TaskState } from './model.js';
 import type { TaskPack } from './packs.js';
 import { newQueues } from './queue.js';
 import { TaskTable } from './task-table.js';
@@ -38,8 +37,6 @@ export interface ClusterState {
   /** A task is folded only if more than this wait that need the same. Infinity: none ever is. */
   readonly foldBehind: number;
   readonly changes: Changes;
-  /** Handler and program names, one string each. Bounded; losing it costs memory only. */
-  readonly names: Map<string, string>;
 }
 
 export type Counts = { [State in TaskState]: number };
@@ -107,24 +104,5 @@ export function newState(foldBehind: number = FOLD_BEHIND): ClusterState {
     closed: [],
     foldBehind,
     changes: { packs: [], dirtyTasks: 0, nodes: new Map(), dropped: [], mark: 0, takenRevision: revision(0) },
-    names: new Map(),
   };
-}
-
-const NAMES_MAX = 4096;
-
-/** The one string that equals this one. */
-export function sharedName(state: ClusterState, name: string): string {
-  const known = state.names.get(name);
-  if (known !== undefined) return known;
-  if (state.names.size >= NAMES_MAX) state.names.clear();
-  state.names.set(name, name);
-  return name;
-}
-
-/** The same run, with what many tasks have in common held once. */
-export function sharedRun(state: ClusterState, run: StoredRun): StoredRun {
-  if (run.type === 'handler') return { type: 'handler', name: sharedName(state, run.name), inputText: run.inputText };
-  for (const _ in run.env) return run;
-  return { type: 'exec', argv: run.argv, env: NO_STRINGS, cwd: run.cwd };
 }

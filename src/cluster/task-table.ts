@@ -1,5 +1,5 @@
 import type { TaskEntry } from './entries.js';
-import { hashOf, PARTS, partOf } from './id-hash.js';
+import { idHash, PARTS, partOf } from './id-hash.js';
 import type { TaskId } from './ids.js';
 import { invariant } from './invariant.js';
 import type { Folded, TaskPack } from './packs.js';
@@ -24,8 +24,8 @@ export class TaskTable {
     return this.#size;
   }
 
-  get(id: TaskId): Held | undefined {
-    const hash = hashOf(id) | 0;
+  /** `hash`, here and below: idHash of the id, for who has it at hand. */
+  get(id: TaskId, hash = idHash(id)): Held | undefined {
     return this.#partOf(hash).get(id, hash);
   }
 
@@ -34,21 +34,19 @@ export class TaskTable {
   }
 
   /** The caller has looked: no task of this id is in the table. */
-  add(task: TaskEntry): void {
-    const hash = hashOf(task.spec.id) | 0;
+  add(task: TaskEntry, hash = idHash(task.spec.id)): void {
     this.#partOf(hash).add(task, hash);
     this.#size++;
   }
 
-  /** From now on `now` stands for it. */
-  replace(id: TaskId, was: Held, now: Held): void {
-    const hash = hashOf(id) | 0;
+  /** From now on `now` stands for the task of that hash that `was` stood for. */
+  replace(was: Held, now: Held, hash: number): void {
     this.#partOf(hash).replace(hash, was, now);
   }
 
   /** False: it was not there. */
   delete(id: TaskId): boolean {
-    const hash = hashOf(id) | 0;
+    const hash = idHash(id);
     if (!this.#partOf(hash).delete(id, hash)) return false;
     this.#size--;
     return true;

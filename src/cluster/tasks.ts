@@ -4,24 +4,26 @@ import { newTask } from './entries.js';
 import { findFinished, forgetFinished } from './finished.js';
 import { mayRun } from './fit.js';
 import { look, aliveTask } from './folding.js';
+import { idHash } from './id-hash.js';
 import { epoch, type Epoch, type NodeId, type TaskId } from './ids.js';
 import { invariant } from './invariant.js';
 import type { Attempt, AttemptEnd, AttemptResult, TaskSpec, TaskState } from './model.js';
 import { joinPack, noteClosed } from './packs.js';
 import { dequeue, enqueue, joinRequirement, leaveRequirement } from './queue.js';
 import { sameSpec } from './spec.js';
-import { ATTEMPTS_KEPT, type ClusterState, type NodeEntry, sharedRun, type TaskEntry, type Turn } from './state.js';
+import { ATTEMPTS_KEPT, type NodeEntry, type TaskEntry, type Turn } from './state.js';
 
 export function submit(turn: Turn, spec: TaskSpec): Outcome {
   const { state, index } = turn;
-  const known = look(state, spec.id) ?? findFinished(state.finished, spec.id, turn.lookup);
+  const hash = idHash(spec.id);
+  const known = look(state, spec.id, hash) ?? findFinished(state.finished, spec.id, turn.lookup);
   if (known !== null) {
     if (!sameSpec(known.spec, spec)) return { code: 'taskConflict', taskId: spec.id };
     return { code: 'existing', taskId: spec.id, state: known.state, revision: known.submittedRevision };
   }
-  const task = addTask(state, spec, turn);
+  const task = addTask(turn, spec, hash);
   state.counts.pending++;
-  state.tasks.add(task);
+  state.tasks.add(task, hash);
   task.pack = joinPack(state, task);
   markNewTask(state, task);
   noteClosed(state, task);
@@ -29,12 +31,12 @@ export function submit(turn: Turn, spec: TaskSpec): Outcome {
   return { code: 'submitted', taskId: spec.id, state: 'pending', revision: index };
 }
 
-function addTask(state: ClusterState, spec: TaskSpec, turn: Turn): TaskEntry {
+function addTask({ state, index }: Turn, spec: TaskSpec, hash: number): TaskEntry {
   const requirement = joinRequirement(state.queues, spec.resources, spec.constraints);
   const { resources, constraints } = requirement;
-  const { id, priority, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs } = spec;
-  const shared: TaskSpec = { id, run: sharedRun(state, spec.run), priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs };
-  return newTask(shared, requirement, ++state.queuedSeq, state.nowMs, turn.index);
+  // PERF: of nearly every task, for both are what stands for "as usual".
+  const own = spec.resources === resources && spec.constraints === constraints ? spec : { ...spec, resources, constraints };
+  return newTask(own, hash, requirement, ++state.queuedSeq, state.nowMs, index);
 }
 
 export function cancel(turn: Turn, id: TaskId, reason: string): Outcome {

@@ -17,6 +17,7 @@ import { registerOpenApi } from './openapi.js';
 import { registerOperations } from './operations.js';
 import type { Endpoint } from './peer-context.js';
 import { compileValidator, queryCoercion, shallowText, TEXT_DEPTH_MAX } from './validate.js';
+import { textOf } from './result-text.js';
 
 /** A follower sets it when it passes a call on to the leader. */
 export const FORWARDED_HEADER = 'x-quorate-forwarded';
@@ -169,7 +170,7 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     answer
       .then((value) => {
         count(name, status);
-        reply.code(status).header('content-type', JSON_TYPE).send(JSON.stringify(value));
+        reply.code(status).header('content-type', JSON_TYPE).send(textOf(name, value));
       })
       .catch((error: unknown) => fail(error, request, reply));
   };

@@ -1,14 +1,14 @@
 /** Alive tasks by id: whatever came and went, each is found under its id and nothing else is. */
 import t from 'tap';
 import { newTask, type Requirement, type TaskEntry } from '../../../src/cluster/entries.js';
-import { hashOf } from '../../../src/cluster/id-hash.js';
+import { hashOf, idHash } from '../../../src/cluster/id-hash.js';
 import { revision, type TaskId, taskId } from '../../../src/cluster/ids.js';
 import { specFromRequest } from '../../../src/cluster/spec.js';
 import { TaskTable } from '../../../src/cluster/task-table.js';
 import { SimRandom } from '../../sim/random.js';
 
 const run = { type: 'handler', name: 'x' } as const;
-const task = (id: TaskId): TaskEntry => newTask(specFromRequest({ run }, id), {} as Requirement, 1, 0, revision(1));
+const task = (id: TaskId): TaskEntry => newTask(specFromRequest({ run }, id), idHash(id), {} as Requirement, 1, 0, revision(1));
 
 /** Ids with the same hash of 32 bits, in pairs. */
 function collisions(pairs: number): TaskId[] {

@@ -14,8 +14,10 @@ KILLS ?= 20
 SECONDS_OF_CHAOS ?= 60
 CHAOS_SEED ?=
 HISTORY ?=
+BASE ?= HEAD
+LOAD ?= submit
 
-.PHONY: help setup build demo test verify fix sim sim-10k model mutants chaos kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply bench-cpu clean
+.PHONY: help setup build demo test verify fix sim sim-10k model mutants chaos kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply bench-cpu bench-versus clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -88,6 +90,14 @@ bench-raft-step: build ## the bare Raft core: microseconds a step, clone and enc
 
 bench-apply: build ## the bare state machine and scheduler: microseconds a command, bytes a pending task
 	node --expose-gc dist/bench/apply.js 1000000
+
+bench-versus: build ## this build beside the one of BASE=revision, in interleaved windows (LOAD=submit, single, arrays or lifecycle)
+	@git rev-parse --verify --quiet '$(BASE)^{commit}' >/dev/null || { echo 'error: BASE is no revision of this repository: make bench-versus BASE=HEAD~1' >&2; exit 2; }
+	rm -rf .out/base && mkdir -p .out/base
+	git archive $(BASE) | tar -x -C .out/base
+	cd .out/base && npm ci --no-audit --no-fund --loglevel=error && npx --no-install tsc
+	node dist/bench/versus.js --base .out/base --load $(LOAD)
+	rm -rf .out/base
 
 bench-cpu: build ## CPU microseconds an operation, by process (PROFILE_DIR=folder for V8 profiles)
 	node dist/bench/cpu.js $(if $(PROFILE_DIR),--profile $(PROFILE_DIR))

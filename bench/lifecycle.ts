@@ -1,6 +1,6 @@
 /**
  * Submit to accepted completion with no-op handlers: 50 and 200 workers with 10 slots, against BullMQ's add to completed with as many workers of the
- * same concurrency. Rounds are interleaved; each scenario has systems of its own. `node dist/bench/lifecycle.js [--rounds 7] [--warm 5] [--tasks 60000]`
+ * same concurrency. Rounds are interleaved, and each begins with a machine at rest; each scenario has systems of its own. `node dist/bench/lifecycle.js [--rounds 7] [--warm 5] [--tasks 60000]`
  */
 import { parseArgs } from 'node:util';
 import { DEFAULT_LIMITS } from '../src/manager/config.js';
@@ -8,6 +8,7 @@ import { peer } from './support/peers.js';
 import { Remote } from './support/processes.js';
 import { QuorateProcesses } from './support/quorate.js';
 import { startRedis } from './support/redis.js';
+import { atRest } from './support/stolen.js';
 import { printTable, progress, ratios, type Series, series, spread, writeResult } from './support/report.js';
 import type { Fleet } from './support/worker-fleet.js';
 
@@ -53,11 +54,13 @@ async function compare(name: string, workers: number, batch: number): Promise<Ro
     for (let round = 1 - warm; round <= rounds; round += 1) {
       const at = round > 0 ? `round ${round}/${rounds}` : `warming up ${round + warm}/${warm}`;
       progress(`lifecycle ${name}, ${at}: quorate`);
+      await atRest();
       const took = await fleet.ask({ managers: quorate.addresses, workers, slots: 10, tasks, callers, batch, tag: `l${workers}b${batch}r${round}` });
       if (round > 0) ours.push(took.tasks / took.seconds);
       if (bullmq !== null && redis !== null) {
         progress(`lifecycle ${name}, ${at}: bullmq`);
         const queue = `l${workers}b${batch}r${round}`;
+        await atRest();
         const other = await bullmq.ask({ type: 'lifecycle', queue, port: redis.port, workers, slots: 10, tasks: peerTasks, callers, batch, tag: queue });
         if (round > 0) theirs.push(other.tasks / other.seconds);
         await bullmq.ask({ type: 'obliterate', queue, port: redis.port });

@@ -1,6 +1,6 @@
 /**
  * Durable submits: single and arrays of 100, against etcd (three members; gateway and gRPC) and BullMQ (one Redis, fsync always). Each scenario starts
- * its own; their windows are interleaved round by round, and a ratio is taken within its round. `node dist/bench/submit.js [--rounds 7] [--warm 5] [--seconds 3]`
+ * its own; their windows are interleaved round by round, each begins with a machine at rest, and a ratio is taken within its round. `node dist/bench/submit.js [--rounds 7] [--warm 5] [--seconds 3]`
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,6 +11,7 @@ import { peer } from './support/peers.js';
 import { Remote } from './support/processes.js';
 import { QuorateProcesses } from './support/quorate.js';
 import { startRedis } from './support/redis.js';
+import { atRest } from './support/stolen.js';
 import { printTable, progress, ratios, type Series, series, spread, writeResult } from './support/report.js';
 
 const { values } = parseArgs({
@@ -148,6 +149,7 @@ for (const [at, scenario] of scenarios.entries()) {
       for (const window of windows) {
         const which = round > 0 ? `round ${round}/${rounds}` : `warming up ${round + warm}/${warm}`;
         progress(`submit ${at + 1}/${scenarios.length} ${scenario.name}, ${which}: ${window.system}`);
+        await atRest();
         const result = await window.run(`s${at}r${round}`);
         if (round > 0) seen.get(window.system)?.push(result);
       }

@@ -1,6 +1,6 @@
 /**
  * This build beside another one of Quorate, in interleaved windows of the same run: what a change is worth. Each build has a cluster and a load generator of its
- * own; who goes first changes with every round. `make bench-versus BASE=revision` builds the other one; by hand:
+ * own; who goes first changes with every round, and each window begins with a machine at rest. `make bench-versus BASE=revision` builds the other one; by hand:
  * `node dist/bench/versus.js --base /path/to/a/built/clone [--load submit] [--rounds 12] [--warm 4] [--seconds 3]`
  */
 import { existsSync } from 'node:fs';
@@ -11,8 +11,9 @@ import type { ClientLoad } from './support/client-load.js';
 import { cpuMs } from './support/cpu-time.js';
 import type { HttpLoad, LoadResult } from './support/http-load.js';
 import { Remote } from './support/processes.js';
+import { atRest } from './support/stolen.js';
 import { QuorateProcesses } from './support/quorate.js';
-import { number, printTable, progress, ratios, type Series, series, spread, writeResult } from './support/report.js';
+import { number, printTable, progress, ratios, type Series, series, spread } from './support/report.js';
 import type { Fleet } from './support/worker-fleet.js';
 
 const { values } = parseArgs({
@@ -114,6 +115,7 @@ class Side {
   async window(tag: string, counts: boolean): Promise<void> {
     const managers = [1, 2, 3].map((id) => this.quorate.pid(id));
     const used = (): readonly [number, number] => [managers.reduce((sum, pid) => sum + cpuMs(pid), 0), cpuMs(this.load.pid)];
+    await atRest();
     const before = used();
     const measured = await this.load.run(tag);
     const after = used();
@@ -163,4 +165,3 @@ printTable(
   ]),
 );
 process.stdout.write(`this build / base, rates within each round: ${spread(ratio)}; mean ${number(mean)}\n`);
-writeResult('versus', { load: values.load, rounds, warm, seconds, ours: ours.samples, base: theirs.samples, ratio, mean });

@@ -6,7 +6,7 @@ const STATE_WRITES = `    if (plan.takeState) {
       for (const change of batch.state) {
         const key = stateKey(before.generation, change.key);
         if (change.value === null) records.delete(key);
-        else records.put(key, seal(key, change.value));
+        else records.put(key, sealer.seal(key, change.value));
       }
     }
 `;
@@ -21,24 +21,30 @@ const storage: readonly Mutant[] = [
     unit('every write is one synced batch'),
     unit('a crash at any point leaves what was acknowledged'),
   ),
-  mutant(
-    'applied-index-in-another-batch',
-    'A12: the state goes to disk before the index that says where it stands',
-    'storage/engine.ts',
-    STATE_WRITES,
-    `    if (plan.takeState && batch.state.length > 0) {
-      const early = this.#device.batch();
-      for (const change of batch.state) {
-        const key = stateKey(before.generation, change.key);
-        if (change.value === null) early.delete(key);
-        else early.put(key, seal(key, change.value));
-      }
-      await early.write(true);
+  {
+    id: 'applied-index-in-another-batch',
+    why: 'A12: the state goes to disk before the index that says where it stands',
+    edits: [
+      {
+        file: 'storage/engine.ts',
+        find: STATE_WRITES,
+        replace: `    const early = plan.takeState && batch.state.length > 0 ? this.#device.batch() : null;
+    for (const change of early === null ? [] : batch.state) {
+      const key = stateKey(before.generation, change.key);
+      if (change.value === null) early?.delete(key);
+      else early?.put(key, sealer.seal(key, change.value));
     }
 `,
-    unit('every write is one synced batch'),
-    unit('a crash at any point leaves what was acknowledged'),
-  ),
+      },
+      {
+        file: 'storage/engine.ts',
+        find: '    return Promise.all([records.write(true), this.#writePosition(position)]).then(\n',
+        replace:
+          '    return (early === null ? Promise.resolve() : early.write(true)).then(() => Promise.all([records.write(true), this.#writePosition(position)])).then(\n',
+      },
+    ],
+    checkers: [unit('every write is one synced batch'), unit('a crash at any point leaves what was acknowledged')],
+  },
   mutant(
     'failed-write-tried-again',
     'A8: after a write that failed the next one is let through',
@@ -46,6 +52,15 @@ const storage: readonly Mutant[] = [
     '    return this.#failure;\n  }\n\n  #refuse(): void {',
     '    return null;\n  }\n\n  #refuse(): void {',
     unit('the first failed write is final'),
+  ),
+  mutant(
+    'short-plan-forgets-the-word',
+    'a batch that goes on where the log ends keeps the term and vote of the one before it',
+    'storage/plan.ts',
+    'const hardState = order.hardState ?? head.hardState;\n  checkWord(hardState, head.hardState);',
+    'const hardState = head.hardState;\n  checkWord(order.hardState ?? hardState, hardState);',
+    unit('a batch that goes on where the log ends is planned as any other is'),
+    unit('a crash at any point leaves what was acknowledged'),
   ),
   mutant(
     'chain-not-followed',
@@ -92,6 +107,22 @@ const storage: readonly Mutant[] = [
 ];
 
 const cluster: readonly Mutant[] = [
+  mutant(
+    'alike-but-for-the-timeout',
+    'tasks with other timeouts are written as one group: all get that of the first',
+    'src/cluster/packing.ts',
+    '    a.timeoutMs === b.timeoutMs &&\n    a.graceMs === b.graceMs\n',
+    '    a.graceMs === b.graceMs\n',
+    unit('submits that are alike stand together in a block'),
+  ),
+  mutant(
+    'run-over-two-blocks',
+    'tasks of two blocks are one run of a pack: those of the second get the revision of the first',
+    'src/cluster/fresh-pack.ts',
+    ' || next.submittedRevision !== first.submittedRevision',
+    '',
+    unit('tasks that never ran share what they have in common in their pack'),
+  ),
   {
     id: 'completion-accepted-twice',
     why: 'an attempt that has succeeded can be reported once more, and finishes its task again',

@@ -11,17 +11,17 @@ import type { Logger } from '../logger.js';
 import type { CallPort } from '../protocol/call.js';
 import { QuorateError } from '../protocol/errors.js';
 import { type AnswerOf, type CallInput, type RouteName, routes } from '../protocol/http.js';
-import type { ClusterView, NodeView, TaskView } from '../protocol/schemas.js';
+import { type ClusterView, JSON_DEPTH_MAX, type NodeView, type TaskView } from '../protocol/schemas.js';
 import type { Random } from '../random.js';
 import { explain } from '../scheduler/explain.js';
 import type { CallContext, Handlers } from './api.js';
 import type { ManagerConfig } from './config.js';
-import { measureJson } from './json-size.js';
+import { largerThan, measureJson } from './json-size.js';
 import type { Leadership } from './leadership.js';
 import { pageOfTasks, taskFilter } from './list-tasks.js';
 import { stoppingError } from './refusals.js';
 import type { Replica } from './replica.js';
-import { DEPTH_MAX, submitMany, submitOne } from './submit.js';
+import { submitMany, submitOne } from './submit.js';
 import { TaskIds } from './task-ids.js';
 
 export interface HandlersOptions {
@@ -296,7 +296,7 @@ function reportPieces(items: readonly Reported[], valueBytesMax: number): { item
     const ofEpoch = epoch(item.epoch);
     if (item.state === 'running') kept = { taskId: id, epoch: ofEpoch, state: item.state, progress: item.progress };
     else {
-      const valueBytes = measureJson(item.result?.value ?? null, DEPTH_MAX);
+      const valueBytes = measureJson(item.result?.value ?? null, JSON_DEPTH_MAX);
       const result = item.result === undefined ? NO_RESULT : wholeResult(item.result, valueBytes, valueBytesMax);
       kept = { taskId: id, epoch: ofEpoch, state: item.state, result };
       bytes += result.output.length + (result.error?.length ?? 0) + (result.value === null ? 0 : valueBytes);
@@ -313,8 +313,8 @@ function reportPieces(items: readonly Reported[], valueBytesMax: number): { item
 
 function wholeResult(said: NonNullable<Exclude<Reported, { state: 'running' }>['result']>, valueBytes: number, valueBytesMax: number): AttemptResult {
   const { exitCode = null, signal = null, output = '', outputTruncated = false, value = null, error = null } = said;
-  if (valueBytes >= 0 && valueBytes <= valueBytesMax) return { exitCode, signal, output, outputTruncated, value: value as Json, error };
-  const why = valueBytes < 0 ? `nests deeper than ${DEPTH_MAX} levels or holds a number too large for JSON` : `is larger than ${valueBytesMax} bytes`;
+  if (valueBytes >= 0 && !largerThan(value, valueBytes, valueBytesMax)) return { exitCode, signal, output, outputTruncated, value: value as Json, error };
+  const why = valueBytes < 0 ? `nests deeper than ${JSON_DEPTH_MAX} levels or holds a number too large for JSON` : `is larger than ${valueBytesMax} bytes`;
   return { exitCode, signal, output, outputTruncated, value: null, error: error ?? `the value of this result was dropped: it ${why}` };
 }
 

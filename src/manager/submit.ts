@@ -2,13 +2,11 @@ import type { Command, Outcome } from '../cluster/command.js';
 import { type TaskId, taskId } from '../cluster/ids.js';
 import { specFromRequest } from '../cluster/views.js';
 import { type ErrorCode, QuorateError } from '../protocol/errors.js';
-import type { SubmitResult, TaskRequest } from '../protocol/schemas.js';
+import { JSON_DEPTH_MAX, type SubmitResult, type TaskRequest } from '../protocol/schemas.js';
 import { largerThan, measureJson, NOT_A_NUMBER, TOO_DEEP } from './json-size.js';
 import type { Replica } from './replica.js';
 import type { TaskIds } from './task-ids.js';
 
-/** Nesting that a task's input, or a result's value, may have. */
-export const DEPTH_MAX = 64;
 /** The request itself, `run` and `constraints` stand around what the client nests. */
 const REQUEST_LEVELS = 2;
 /** An array is passed on in pieces, each of which is one proposal. */
@@ -93,8 +91,8 @@ const idOf = (deps: SubmitDeps, request: TaskRequest): TaskId => (request.id ===
 
 /** The task's size in bytes, or why it is not taken. */
 function checked(deps: SubmitDeps, request: TaskRequest, id: TaskId): number | Refusal {
-  const size = measureJson(request, DEPTH_MAX + REQUEST_LEVELS);
-  if (size === TOO_DEEP) return { code: 'invalidRequest', detail: `task ${id}: its input nests deeper than ${DEPTH_MAX} levels: flatten it` };
+  const size = measureJson(request, JSON_DEPTH_MAX + REQUEST_LEVELS);
+  if (size === TOO_DEEP) return { code: 'invalidRequest', detail: `task ${id}: its input nests deeper than ${JSON_DEPTH_MAX} levels: flatten it` };
   if (size === NOT_A_NUMBER)
     return { code: 'invalidRequest', detail: `task ${id}: it holds a number that is too large for JSON (like 1e999): send it as a string` };
   if (largerThan(request, size, deps.taskBytesMax)) {

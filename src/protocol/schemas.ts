@@ -8,6 +8,8 @@ const LabelValue = Type.String({ maxLength: 256 });
 const Labels = Type.Record(Label, LabelValue, { maxProperties: 64, ...closed });
 const Milliseconds = (maximum: number) => Type.Integer({ minimum: 0, maximum });
 const DAY_MS = 86_400_000;
+/** Nesting that a task's input, and a result's value, may have. */
+export const JSON_DEPTH_MAX = 64;
 
 export const ResourcesSchema = Type.Object(
   {

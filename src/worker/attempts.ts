@@ -12,6 +12,7 @@ import {
   stoppedState,
   stoppedText,
   reported,
+  thrownText,
 } from './executors/executor.js';
 import type { Outbox } from './reports.js';
 
@@ -152,18 +153,27 @@ export class Attempts {
     this.byTask.set(taskId, attempt);
     this.stats.started++;
     const executor = this.executors[run.type];
-    attempt.run =
-      executor === undefined
-        ? { stop() {}, done: Promise.resolve(failure(`this worker does not run ${run.type} tasks: constrain such tasks to nodes that do`)) }
-        : executor.start(assignment, {
-            progress: (fraction, message) => {
-              if (attempt.reason === null) this.outbox.running(taskId, epoch, { fraction, message });
-            },
-          });
+    const over = (end: AttemptEnding): RunningAttempt => ({ stop() {}, done: Promise.resolve(end) });
+    try {
+      attempt.run =
+        executor === undefined
+          ? over(failure(`this worker does not run ${run.type} tasks: constrain such tasks to nodes that do`))
+          : executor.start(assignment, {
+              progress: (fraction, message) => {
+                if (attempt.reason === null) this.outbox.running(taskId, epoch, { fraction, message });
+              },
+            });
+    } catch (error) {
+      // Executors promise not to throw. One that breaks it costs this attempt, not the worker and all that runs beside.
+      attempt.run = over(failure(`the ${run.type} executor failed: ${thrownText(error)}`));
+    }
     // PERF: most tasks have no limit, and no timer.
     if (timeoutMs > 0) attempt.timeout = this.clock.after(timeoutMs, () => this.stop(epoch, 'timeout'));
     this.outbox.running(taskId, epoch, null);
-    void attempt.run.done.then((end) => this.ended(attempt, end));
+    void attempt.run.done.then(
+      (end) => this.ended(attempt, end),
+      (error) => this.ended(attempt, failure(`the ${run.type} executor failed: ${thrownText(error)}`)),
+    );
   }
 
   private ended(attempt: Attempt, end: AttemptEnding): void {

@@ -35,6 +35,15 @@ export const ERROR_CHARS_MAX = 16_384;
 
 export const failure = (error: string): AttemptEnding => ending('failed', { error });
 
+/** Whatever was thrown, as text: it may be anything, a proxy that throws when it is looked at among it. */
+export function thrownText(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return 'something that cannot be described';
+  }
+}
+
 export function ending(state: AttemptEnding['state'], what: Partial<AttemptResult>, valueBytes = 0): AttemptEnding {
   const error = what.error ?? null;
   const result: AttemptResult = {

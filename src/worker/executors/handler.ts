@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../clock.js';
 import type { Logger } from '../../logger.js';
-import type { Assignment } from '../../protocol/schemas.js';
+import { type Assignment, JSON_DEPTH_MAX } from '../../protocol/schemas.js';
 import {
   type AttemptEnding,
   ending,
@@ -11,6 +11,7 @@ import {
   type StopReason,
   stoppedState,
   stoppedText,
+  thrownText,
 } from './executor.js';
 
 /** What a handler is told about its attempt. */
@@ -88,19 +89,18 @@ class HandlerAttempt implements RunningAttempt, HandlerContext {
     this.done = new Promise((resolve) => {
       this.resolve = resolve;
     });
-    let returned: unknown;
+    // To ask what came back whether it is a promise is to run code of the handler: a getter, a proxy, a `then` of its own may throw.
     try {
-      returned = handler(input, this);
+      const returned = handler(input, this);
+      if (isThenable(returned))
+        returned.then(
+          (value) => this.returned(value),
+          (error) => this.threw(error),
+        );
+      else this.returned(returned);
     } catch (error) {
       this.threw(error);
-      return;
     }
-    if (isThenable(returned))
-      returned.then(
-        (value) => this.returned(value),
-        (error) => this.threw(error),
-      );
-    else this.returned(returned);
   }
 
   get taskId(): string {
@@ -190,14 +190,25 @@ function succeeded(value: unknown): AttemptEnding {
   try {
     text = JSON.stringify(value);
   } catch (error) {
-    return failure(`the handler's result cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}`);
+    return failure(`the handler's result cannot be written as JSON: ${thrownText(error)}`);
   }
   if (text === undefined) return failure(`the handler's result cannot be written as JSON: it is a ${typeof value}`);
   const bytes = text.length > VALUE_BYTES_MAX ? text.length : Buffer.byteLength(text);
   if (bytes > VALUE_BYTES_MAX)
     return failure(`the handler's result is ${bytes} bytes of JSON; at most ${VALUE_BYTES_MAX} are kept. Store it elsewhere and return where`);
   // The value as it will be read: the handler's object may change after this.
-  return ending('succeeded', { value: JSON.parse(text) }, bytes);
+  const read: unknown = JSON.parse(text);
+  if (nestsDeeper(read, JSON_DEPTH_MAX))
+    return failure(`the handler's result nests deeper than ${JSON_DEPTH_MAX} levels: flatten it, or return it as a string`);
+  return ending('succeeded', { value: read }, bytes);
+}
+
+/** A parsed JSON value. Looks `levels` deep at most. */
+function nestsDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  for (const part of Array.isArray(value) ? value : Object.values(value)) if (nestsDeeper(part, levels - 1)) return true;
+  return false;
 }
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> =>
@@ -205,11 +216,11 @@ const isThenable = (value: unknown): value is PromiseLike<unknown> =>
 
 function describe(error: unknown): string {
   try {
-    if (!(error instanceof Error)) return `the handler threw ${String(error)}`;
+    if (!(error instanceof Error)) return `the handler threw ${thrownText(error)}`;
     const head = `${error.name}: ${error.message}`;
     const stack = typeof error.stack === 'string' ? error.stack : head;
     const text = stack.startsWith(error.name) ? stack : `${head}\n${stack}`;
-    return error.cause === undefined ? text : `${text}\ncaused by: ${String(error.cause)}`;
+    return error.cause === undefined ? text : `${text}\ncaused by: ${thrownText(error.cause)}`;
   } catch {
     return 'the handler threw something that cannot be described';
   }

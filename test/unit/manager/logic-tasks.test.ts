@@ -83,6 +83,7 @@ t.test('a value that no log could hold is dropped from its result, which says so
   for (let level = 0; level < 65; level += 1) deep = [deep];
   const said: [string, object, object][] = [
     ['fits', { value: 'x'.repeat(900) }, { value: 'x'.repeat(900), error: null }],
+    ['digits', { value: new Array(400).fill(1) }, { value: new Array(400).fill(1), error: null }],
     [
       'large',
       { value: 'x'.repeat(1001), output: 'kept' },

@@ -341,6 +341,87 @@ t.test('handler: throws, unknown names and results that are no JSON', async (t) 
   t.equal((await start('nan').done).result.value, null, 'as JSON has it');
 });
 
+t.test('handler: whatever it returns or throws, its attempt ends, and nothing else', async (t) => {
+  const hostile = (of: object = {}): object =>
+    new Proxy(of, {
+      get() {
+        throw new Error('no look inside');
+      },
+      getPrototypeOf() {
+        throw new Error('nor above');
+      },
+    });
+  const deep = (levels: number): unknown => {
+    let value: unknown = 1;
+    for (let level = 0; level < levels; level++) value = level % 2 === 0 ? [value] : { in: value };
+    return value;
+  };
+  const { start } = handlers({
+    thenGetter: () => ({
+      // biome-ignore lint/suspicious/noThenProperty: a thenable is what is tested
+      get then() {
+        throw new Error('no then here');
+      },
+    }),
+    proxy: () => hostile(),
+    promised: async () => ({ inside: hostile() }),
+    thenThrows: () => ({
+      // biome-ignore lint/suspicious/noThenProperty: a thenable is what is tested
+      then() {
+        throw new Error('not yet');
+      },
+    }),
+    both: () => ({
+      // biome-ignore lint/suspicious/noThenProperty: a thenable is what is tested
+      then(returned: (value: unknown) => void, threw: (error: unknown) => void) {
+        returned(1);
+        threw(new Error('2'));
+        throw new Error('3');
+      },
+    }),
+    strangeReason: () => Promise.reject(hostile()),
+    strangeCause: () => Promise.reject(new Error('odd', { cause: Object.create(null) })),
+    getter: async () => ({
+      get name() {
+        throw new Error('no name');
+      },
+    }),
+    toJson: async () => ({
+      toJSON() {
+        throw Object.create(null);
+      },
+    }),
+    toJsonProxy: async () => ({
+      toJSON() {
+        throw hostile();
+      },
+    }),
+    inner: async () => ({ count: [10n] }),
+    endless: async () => deep(100_000),
+    tooDeep: async () => deep(65),
+    deepEnough: async () => deep(64),
+  });
+  const error = async (name: string): Promise<string | null> => {
+    const end = await start(name).done;
+    t.equal(end.state, 'failed', name);
+    return end.result.error;
+  };
+  t.match(await error('thenGetter'), /no then here/);
+  t.match(await error('proxy'), /no look inside/);
+  t.match(await error('promised'), /cannot be written as JSON: Error: no look inside/);
+  t.match(await error('thenThrows'), /not yet/);
+  t.match(await error('strangeReason'), /cannot be described/);
+  t.match(await error('strangeCause'), /Error: odd/);
+  t.match(await error('getter'), /cannot be written as JSON: Error: no name/);
+  t.match(await error('toJson'), /cannot be written as JSON: .*cannot be described/);
+  t.match(await error('toJsonProxy'), /cannot be written as JSON: .*cannot be described/);
+  t.match(await error('inner'), /BigInt/);
+  t.match(await error('endless'), /cannot be written as JSON/);
+  t.match(await error('tooDeep'), /nests deeper than 64 levels/);
+  t.match(await start('deepEnough').done, { state: 'succeeded', result: { value: deep(64) } });
+  t.match(await start('both').done, { state: 'succeeded', result: { value: 1 } }, 'the first word counts');
+});
+
 t.test('handler: stop aborts with the reason; who ignores it is ended after the grace', async (t) => {
   const reasons: unknown[] = [];
   let release: () => void = () => {};

@@ -1,4 +1,6 @@
 import t from 'tap';
+import { failure as failed } from '../../../src/worker/executors/executor.js';
+import type { AttemptEnding, Executor } from '../../../src/worker/index.js';
 import { problem } from '../../../src/protocol/errors.js';
 import { refusal } from '../client/fake-cluster.js';
 import { settle } from '../client/manual-clock.js';
@@ -406,4 +408,24 @@ t.test('a task that this worker cannot run fails at once', async (t) => {
   await settle();
   t.match(cluster.ends('a'), [{ state: 'failed', result: { error: /does not run exec tasks/ } }]);
   t.match(cluster.ends('b'), [{ state: 'failed', result: { error: /handlerNotFound/ } }]);
+});
+
+t.test('an executor that breaks its promise costs its own attempt, no other', async (t) => {
+  const executor: Executor = {
+    start: ({ taskId }) => {
+      if (taskId === 'throws') throw new Error('cannot start');
+      let stop = (): void => {};
+      const stopped = new Promise<AttemptEnding>((resolve) => {
+        stop = () => resolve(failed('stopped'));
+      });
+      return { stop, done: taskId === 'rejects' ? Promise.reject(new Error('cannot end')) : stopped };
+    },
+  };
+  const { cluster, worker, failure } = await started(t, { executors: { handler: executor } });
+  for (const id of ['bystander', 'throws', 'rejects']) cluster.assign('n1', id, handler('h'));
+  await settle();
+  t.match(cluster.ends('throws'), [{ state: 'failed', result: { error: /cannot start/ } }]);
+  t.match(cluster.ends('rejects'), [{ state: 'failed', result: { error: /cannot end/ } }]);
+  t.equal(worker.stats.running, 1, 'the bystander runs on');
+  t.equal(failure.error, null);
 });

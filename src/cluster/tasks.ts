@@ -117,7 +117,8 @@ export function timeoutAttempt(turn: Turn, id: TaskId, ofEpoch: Epoch): Outcome 
 /**
  * Ends the current attempt and decides what becomes of the task. succeeded: done, even if a cancel was asked for meanwhile (the work was
  * done). Anything else: cancelled if that was asked for; pending again while attempts are left; else failed. returned gives the try back.
- * lost and returned go back without a backoff: the task did nothing wrong.
+ * lost and returned go back without a backoff: the task did nothing wrong. What is lost twice running waits all the same: two workers may be
+ * taking one node from each other, or the task takes its workers down, and its tries would be over in a moment.
  */
 export function endAttempt(turn: Turn, task: TaskEntry, end: AttemptEnd, reason: string | null, result: AttemptResult | null): void {
   const { state } = turn;
@@ -131,7 +132,7 @@ export function endAttempt(turn: Turn, task: TaskEntry, end: AttemptEnd, reason:
     task.attempt--;
     retry(turn, task, 0);
   } else if (task.attempt >= task.spec.attemptsMax) finish(turn, task, 'failed', result);
-  else retry(turn, task, end === 'lost' ? 0 : backoffOf(task.spec, task.attempt));
+  else retry(turn, task, end === 'lost' && task.attempts.at(-2)?.end !== 'lost' ? 0 : backoffOf(task.spec, task.attempt));
 }
 
 /** Milliseconds between the end of attempt n and the next. */

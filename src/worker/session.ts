@@ -53,9 +53,6 @@ const PROGRESS_MS = 200;
 const RETRY_MS = 100;
 /** So many answers in a row without effect, and the leader is looked for again. */
 const FRUITLESS_MAX = 5;
-/** Two workers with one node id supersede each other for ever: the one to whom it happens twice within this time gives up. */
-const TAKEOVERS_MS = 60_000;
-const TAKEOVERS_MAX = 2;
 const REMOVED_PAUSE_MS = 1000;
 const NOTHING: Resources = { cpuMillis: 0, memoryMiB: 0, slots: 0 };
 
@@ -78,7 +75,6 @@ export class Session {
   private idle: { readonly soon: () => void; readonly now: () => void } | null = null;
   private sentMs = Number.NEGATIVE_INFINITY;
   private itemsMax = ITEMS_MAX;
-  private takeovers: number[] = [];
   private leaving = false;
   /** The registration that counts now was made without capacity. */
   private farewell = false;
@@ -399,22 +395,34 @@ export class Session {
     });
   }
 
-  /** Another registration of this node counts now: an earlier try of ours, or another worker with the same id? */
+  /**
+   * Another registration of this node counts now. An earlier try of ours: then the next one does. Another worker's: it has the node, and this one ends. It must
+   * not register before it knows: each registration takes the attempts from the other worker, and costs their tasks a try.
+   */
   private async superseded(): Promise<void> {
     const { nodeId, incarnation, call } = this.options;
-    const leader = await this.managers.find(REGISTER_MS);
-    if (leader === null) return;
-    const result = await call.call(leader, 'getNode', { params: { id: nodeId }, query: {}, body: null }, { timeoutMs: REPORT_MS, signal: this.closing.signal });
-    if (result.kind !== 'ok' || result.answer.incarnation === incarnation) return;
-    const nowMs = this.clock.nowMs();
-    this.takeovers = this.takeovers.filter((atMs) => nowMs - atMs < TAKEOVERS_MS);
-    this.takeovers.push(nowMs);
-    this.logger.log('warn', 'another worker registered this node', { nodeId, incarnation: result.answer.incarnation, times: this.takeovers.length });
-    if (this.takeovers.length < TAKEOVERS_MAX) return;
+    const { signal } = this.closing;
+    while (!signal.aborted) {
+      const leader = await this.managers.find(null);
+      if (leader === null) return;
+      const result = await call.call(leader, 'getNode', { params: { id: nodeId }, query: {}, body: null }, { timeoutMs: REPORT_MS, signal });
+      if (signal.aborted) return;
+      if (result.kind === 'ok') {
+        if (result.answer.incarnation !== incarnation) this.takenOver(result.answer.incarnation);
+        return;
+      }
+      if (result.kind === 'refused' && result.problem.code === 'nodeNotFound') return;
+      this.managers.failed(leader, result.kind === 'unreachable' ? `not reached (${result.reason})` : `${result.problem.code} (${result.problem.detail})`);
+      await this.rest(RETRY_MS);
+    }
+  }
+
+  private takenOver(by: string): void {
+    const { nodeId } = this.options;
     this.fatal(
       new QuorateError(
         'sessionSuperseded',
-        `node ${nodeId} was taken over by another worker (incarnation ${result.answer.incarnation}) twice: two workers use the same node id. This one stops; give each worker its own id`,
+        `node ${nodeId} was taken over by another worker (incarnation ${by}): two workers use the same node id, or this one was started again elsewhere. This one stops; give each worker an id of its own`,
       ),
     );
   }

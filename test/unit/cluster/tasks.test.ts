@@ -380,21 +380,37 @@ t.test('a failed attempt waits: min(backoff x 2^(n-1), max) after attempt n', as
   );
 });
 
-t.test('a lost attempt counts, and goes back at once', async (t) => {
+t.test('a lost attempt counts, and goes back at once; the second one running waits', async (t) => {
   const c = new Cluster();
-  c.submit('a', { attemptsMax: 3 });
-  for (const [n, state] of [
-    [1, 'pending'],
-    [2, 'pending'],
-    [3, 'failed'],
-  ] as const) {
+  c.submit('a', { attemptsMax: 5, backoffMs: 100 });
+  const lose = (state: string, n: number, waitMs: number): void => {
     const { session: of } = c.register('n');
-    c.place();
+    t.same(c.place(), { a: 'n' });
     c.one({ type: 'loseNode', nodeId: nodeId('n'), session: of, reason: 'silent' }, 'ok');
     t.equal(c.stateOf('a'), state);
     t.equal(c.task('a').attempt, n);
-    t.equal(c.task('a').notBeforeMs, 0);
+    t.equal(c.task('a').notBeforeMs, waitMs === 0 ? 0 : c.atMs + waitMs);
+    c.wait(waitMs).one({ type: 'tick' }, 'ok');
+  };
+  lose('pending', 1, 0);
+  lose('pending', 2, 200);
+  c.register('n');
+  c.place();
+  c.report('a', 'failed');
+  c.wait(400).one({ type: 'tick' }, 'ok');
+  lose('pending', 4, 0);
+  lose('failed', 5, 0);
+});
+
+t.test('two workers that take a node from each other do not use up the tries of its tasks in a moment', async (t) => {
+  const c = new Cluster();
+  c.submit('a', { attemptsMax: 4, backoffMs: 1000 });
+  for (let at = 0; at < 50; at++) {
+    c.wait(10).register('n', { incarnation: at % 2 === 0 ? 'one' : 'two' });
+    c.place();
   }
+  t.match(c.task('a'), { state: 'pending', attempt: 2, attempts: [{ reason: 'the worker was restarted' }, { reason: 'the worker was restarted' }] });
+  t.ok(c.task('a').notBeforeMs > c.atMs, 'it waits out the flapping');
 });
 
 t.test('a task that comes back keeps its age: it is placed before what was submitted later', async (t) => {

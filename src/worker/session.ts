@@ -54,6 +54,9 @@ const RETRY_MS = 100;
 /** So many answers in a row without effect, and the leader is looked for again. */
 const FRUITLESS_MAX = 5;
 const REMOVED_PAUSE_MS = 1000;
+/** Without a leader for so long, a person should know; and again after so long. */
+const UNHEARD_MS = 5000;
+const UNHEARD_AGAIN_MS = 30_000;
 const NOTHING: Resources = { cpuMillis: 0, memoryMiB: 0, slots: 0 };
 
 /**
@@ -97,7 +100,7 @@ export class Session {
   async run(): Promise<void> {
     try {
       while (!this.closing.signal.aborted) {
-        const leader = await this.managers.find(null);
+        const leader = await this.leader();
         if (leader === null) break;
         const registered = await this.register(leader);
         if (registered === null) continue;
@@ -137,6 +140,16 @@ export class Session {
   private fatal(error: Error): void {
     this.close();
     this.options.onFatal(error);
+  }
+
+  /** However long it takes, but not in silence: the addresses may be wrong. Null: this session is closed. */
+  private async leader(): Promise<string | null> {
+    for (let waitMs = UNHEARD_MS; !this.closing.signal.aborted; waitMs = UNHEARD_AGAIN_MS) {
+      const leader = await this.managers.find(waitMs);
+      if (leader !== null || this.managers.closed) return leader;
+      this.logger.log('warn', 'no leader is found: what runs goes on, nothing new comes', { managers: this.managers.summary() });
+    }
+    return null;
   }
 
   private rest(ms: number): Promise<void> {
@@ -403,7 +416,7 @@ export class Session {
     const { nodeId, incarnation, call } = this.options;
     const { signal } = this.closing;
     while (!signal.aborted) {
-      const leader = await this.managers.find(null);
+      const leader = await this.leader();
       if (leader === null) return;
       const result = await call.call(leader, 'getNode', { params: { id: nodeId }, query: {}, body: null }, { timeoutMs: REPORT_MS, signal });
       if (signal.aborted) return;

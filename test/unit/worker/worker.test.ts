@@ -396,14 +396,20 @@ t.test('a node that cannot be registered: start rejects with the reason', async 
   await t.rejects(start, { code: 'invalidRequest', message: /n1 cannot be registered: body\/labels/ });
 });
 
-t.test('start goes on trying until there is a cluster', async (t) => {
-  const { clock, cluster, worker } = await setUp(t);
+t.test('start goes on trying until there is a cluster, and says what it sees instead', async (t) => {
+  const { clock, cluster, worker, logged } = await setUp(t);
   for (const address of cluster.addresses) cluster.down.add(address);
   let ready = false;
   void worker.start().then(() => {
     ready = true;
   });
-  await clock.advance(60_000);
+  const warnings = (): string[] => logged.filter((line) => /no leader is found/.test(line));
+  await clock.advance(4900);
+  t.same(warnings(), [], 'an election is nothing to speak of');
+  await clock.advance(200);
+  t.match(warnings(), [/^warn: .*http:\/\/m1:1: not reached \(ECONNREFUSED\); http:\/\/m2:1: not reached/]);
+  await clock.advance(54_900);
+  t.equal(warnings().length, 2, 'and every half minute again');
   t.notOk(ready);
   t.ok(cluster.count('getLeader') < 700, `${cluster.count('getLeader')} questions in a minute`);
   cluster.down.clear();

@@ -125,7 +125,9 @@ export class Joiner {
       }
       if (spoilt) {
         const only = batch[0] as Submission;
-        only.settle({ id: only.task.id ?? '', state: null, existing: false, revision: 0, error: { code, detail } });
+        // That it travelled in an array is nothing that its caller knows of.
+        const error = { code, detail: detail.replace(/^body\[0\]/, 'task') };
+        only.settle({ id: only.task.id ?? '', state: null, existing: false, revision: 0, error });
         return;
       }
       throw new QuorateError(code, detail, retryAfterMs ?? null);

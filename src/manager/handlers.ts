@@ -2,7 +2,7 @@ import { isWitness } from '../../raft/membership.js';
 import type { Status } from '../../raft/raft-types.js';
 import type { Clock } from '../clock.js';
 import type { Command, Held, Outcome, ReportItem } from '../cluster/command.js';
-import { epoch, nodeId as toNodeId, session as toSession, type TaskId, taskId as toTaskId } from '../cluster/ids.js';
+import { epoch, isId, nodeId as toNodeId, session as toSession, type TaskId, taskId as toTaskId } from '../cluster/ids.js';
 import { type AttemptResult, FINISHED, type Json, type Task } from '../cluster/model.js';
 import { NO_RESULT } from '../cluster/packing.js';
 import type { NodeEntry } from '../cluster/state.js';
@@ -143,9 +143,10 @@ export function createHandlers(options: HandlersOptions): Handlers {
       await fresh(query.consistency);
       const { state } = replica;
       const limit = query.limit ?? PAGE_DEFAULT;
-      const ids = [...state.nodes.keys()].filter((id) => query.cursor === undefined || id > query.cursor).sort();
+      const after = query.cursor === undefined ? null : nodeCursor(query.cursor);
+      const ids = [...state.nodes.keys()].filter((id) => after === null || id > after).sort();
       const nodes = ids.slice(0, limit).map((id) => nodeView(state.nodes.get(id) as NodeEntry));
-      return { nodes, cursor: ids.length > limit ? (ids[limit - 1] as string) : null, revision: state.revision };
+      return { nodes, cursor: ids.length > limit ? `${NODE_CURSOR}${ids[limit - 1]}` : null, revision: state.revision };
     }),
 
     getNode: onState('getNode', async ({ params, query }) => {
@@ -232,6 +233,15 @@ export function createHandlers(options: HandlersOptions): Handlers {
 
     getCluster: async (input, context) => (replica.isWitness ? witnessView(options, input, context) : clusterView(options)),
   };
+}
+
+const NODE_CURSOR = 'n:';
+
+/** The id of the last node of the page before. */
+function nodeCursor(cursor: string): string {
+  const id = cursor.slice(NODE_CURSOR.length);
+  if (cursor.startsWith(NODE_CURSOR) && isId(id)) return id;
+  throw new QuorateError('invalidRequest', `query.cursor: ${JSON.stringify(cursor.slice(0, 64))} is not a cursor that this API gave: start again without one`);
 }
 
 /** As a witness sees itself and the others; what is told of tasks and nodes is the leader's word, and without a leader there is none. */

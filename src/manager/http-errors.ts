@@ -1,6 +1,8 @@
 import type { FastifyReply } from 'fastify';
 import { type ErrorCode, type Problem, problem, QuorateError } from '../protocol/errors.js';
 
+export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
+
 /** fastify's own error codes in our words. What is not here is told by its status. */
 const BY_FASTIFY_CODE: { readonly [code: string]: ErrorCode } = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'bodyTooLarge',
@@ -26,5 +28,5 @@ export function sendProblem(reply: FastifyReply, answer: Problem): void {
     return;
   }
   if (answer.retryAfterMs !== undefined) reply.header('retry-after', String(Math.max(1, Math.ceil(answer.retryAfterMs / 1000))));
-  reply.code(answer.status).header('content-type', 'application/problem+json; charset=utf-8').send(JSON.stringify(answer));
+  reply.code(answer.status).header('content-type', PROBLEM_TYPE).send(JSON.stringify(answer));
 }

@@ -1,15 +1,17 @@
+import { type IncomingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify';
 import type { Socket } from 'node:net';
+import { Type } from 'typebox';
 import type { Clock } from '../clock.js';
 import type { Logger } from '../logger.js';
-import { problem, QuorateError } from '../protocol/errors.js';
+import { type Problem, problem, QuorateError } from '../protocol/errors.js';
 import { type CallInput, type Route, type RouteName, routes } from '../protocol/http.js';
 import { type AssignmentLine, type SubmitResult, type TaskRequest, TaskRequestSchema } from '../protocol/schemas.js';
 import type { CallContext, Handlers } from './api.js';
 import { lineText } from './assignment-line.js';
 import type { Limits, Member } from './config.js';
 import { drained, RequestContext } from './http-context.js';
-import { problemOf, sendProblem } from './http-errors.js';
+import { PROBLEM_TYPE, problemOf, sendProblem } from './http-errors.js';
 import { HttpGuard, isLoopback } from './http-guard.js';
 import { LimitedLog } from './log-limit.js';
 import { submitLines } from './ndjson.js';
@@ -60,6 +62,7 @@ export interface HttpServer {
 }
 
 const JSON_TYPE = 'application/json; charset=utf-8';
+const BYTE_ORDER_MARK = '\ufeff';
 /** Below it JSON.parse is quick whatever it gets: see shallowText. */
 const SCAN_FROM = 256 << 10;
 
@@ -80,12 +83,17 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
   let sockets = 0;
   /** Connections without a request yet: to Node they are busy, not idle. */
   const fresh = new Set<Socket>();
+  /** The answer to the last request of each connection. */
+  const lastAnswers = new WeakMap<Socket, ServerResponse>();
+  /** Connections that sent something unreadable. */
+  const ending = new WeakSet<Socket>();
 
   const app = fastify({
     logger: false,
     bodyLimit: limits.bodyBytesMax,
     // Slow clients: 10 s for the headers, 5 minutes for a whole request (NDJSON is one), 90 s without a byte (long polls end after 60).
-    http: { headersTimeout: 10_000, connectionsCheckingInterval: 5000, maxHeaderSize: 16_384, noDelay: true },
+    // A request without Host is refused below, with a body that says so.
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 5000, maxHeaderSize: 16_384, noDelay: true, requireHostHeader: false },
     requestTimeout: 300_000,
     connectionTimeout: 90_000,
     keepAliveTimeout: 72_000,
@@ -93,7 +101,7 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     return503OnClosing: false,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
-    clientErrorHandler: (error, socket) => refuseRaw(error, socket as Socket),
+    clientErrorHandler: (error, socket) => unreadable(error, socket as Socket),
     frameworkErrors: (error, request, reply) => {
       fail(error, request, reply);
     },
@@ -110,6 +118,15 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
   app.server.on('drop', () => {
     stats.connectionsDropped += 1;
   });
+  app.server.on('checkExpectation', (_request, response: ServerResponse) => {
+    count('other', 400);
+    const body = JSON.stringify(problem('invalidRequest', 'header expect: only 100-continue is known'));
+    response.writeHead(400, { 'content-type': PROBLEM_TYPE, 'content-length': Buffer.byteLength(body), connection: 'close' }).end(body);
+  });
+  app.server.on('connect', (request, socket) => {
+    socket.on('error', () => socket.destroy());
+    refuseRaw(socket as Socket, problem('methodNotAllowed', `${request.method} is not taken here: this is no proxy`));
+  });
 
   const count = (name: string, status: number): void => {
     const answers = stats.answers[name] ?? stats.answers.other;
@@ -118,6 +135,39 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     else if (status < 500) answers.refused += 1;
     else answers.failed += 1;
   };
+
+  /** What is not HTTP, or too slow, or has too large headers. */
+  function unreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (error.code === 'ECONNRESET') socket.destroy();
+    else if (error.code === 'HPE_HEADER_OVERFLOW') refuseRaw(socket, problem('invalidRequest', 'the headers are larger than 16 KiB'));
+    else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') refuseRaw(socket, problem('invalidRequest', 'the request did not come in time'));
+    else refuseRaw(socket, problem('invalidRequest', 'this is not a readable HTTP/1.1 request'));
+  }
+
+  /** One answer past fastify, then the end; but never into an answer that has begun, nor in place of one that is owed to what was read before. */
+  function refuseRaw(socket: Socket, answer: Problem): void {
+    if (ending.has(socket)) return;
+    ending.add(socket);
+    count('other', answer.status);
+    const last = lastAnswers.get(socket);
+    if (last !== undefined && !last.writableFinished && last.req.complete) {
+      last.once('finish', () => socket.end());
+      return;
+    }
+    if ((last !== undefined && !last.writableFinished && last.headersSent) || socket.destroyed || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const body = JSON.stringify(answer);
+    const head = [
+      `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}`,
+      `content-type: ${PROBLEM_TYPE}`,
+      `content-length: ${Buffer.byteLength(body)}`,
+      ...(answer.code === 'methodNotAllowed' ? ['allow: GET, POST, DELETE'] : []),
+      'connection: close',
+    ];
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  }
 
   const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
     const name = (request.routeOptions?.config as { name?: string } | undefined)?.name ?? 'other';
@@ -136,18 +186,24 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     fail(new QuorateError('routeNotFound', `there is no ${request.method} ${request.url.slice(0, 200)}; see /v1/openapi.json`), request, reply);
   });
 
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { host, origin } = request.headers;
-    if (fresh.size > 0) fresh.delete(request.raw.socket);
-    const wrong = guard.check(host, origin);
+    const { raw } = request;
+    if (fresh.size > 0) fresh.delete(raw.socket);
+    lastAnswers.set(raw.socket, reply.raw);
+    // RFC 9112, section 3.2.
+    const wrong = host === undefined && raw.httpVersionMinor > 0 ? 'header host: is missing' : guard.check(host, origin);
     if (wrong !== null) done(new QuorateError('invalidRequest', wrong));
     else if (closing) done(new QuorateError('shuttingDown', 'this manager is shutting down: go to another one', 1000));
     else done();
   });
 
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
-    const text = body as string;
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    const foreign = foreignBody(request.headers);
+    if (foreign !== null) return done(foreign, undefined);
+    // RFC 8259, section 8.1: a byte order mark may be ignored.
+    const text = (body as string).startsWith(BYTE_ORDER_MARK) ? (body as string).slice(1) : (body as string);
     if (text === '') return done(null, undefined);
     if (text.length >= SCAN_FROM && !shallowText(text))
       return done(new QuorateError('invalidRequest', `body: nests deeper than ${TEXT_DEPTH_MAX} levels`), undefined);
@@ -160,11 +216,13 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     done(null, value);
   });
   app.addContentTypeParser('application/x-ndjson', (request, payload, done) => {
-    if ((request.routeOptions.config as { name?: string }).name === 'submitTasks') done(null, new Lines(payload));
+    const foreign = foreignBody(request.headers);
+    if (foreign !== null) done(foreign, undefined);
+    else if ((request.routeOptions.config as { name?: string }).name === 'submitTasks') done(null, new Lines(payload));
     else done(new QuorateError('unsupportedMediaType', 'application/x-ndjson is taken where tasks are submitted only'), undefined);
   });
 
-  await registerOpenApi(app, options);
+  await registerOpenApi(app, options, count);
 
   const answered = (name: string, reply: FastifyReply, answer: Promise<unknown>, request: FastifyRequest, status: number): void => {
     answer
@@ -191,15 +249,17 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
         if (request.body instanceof Lines) {
           void lines(request, reply, request.body, contextOf(request, reply));
         } else {
-          const input = { params: request.params, query: request.query, body: request.body ?? null };
+          const wrong = route.body === null && request.body !== undefined ? noBody(request.body) : null;
+          if (wrong !== null) return fail(new QuorateError('invalidRequest', wrong), request, reply);
+          const input = { params: request.params, query: request.query, body: route.body === null ? null : (request.body ?? null) };
           if (name === 'watchAssignments') void watch(request, reply, input as CallInput<'watchAssignments'>, contextOf(request, reply));
           else answered(name, reply, handle(input, contextOf(request, reply)), request, route.status);
         }
       },
     });
   }
+  registerOperations(app, options, count);
   registerOtherMethods(app);
-  registerOperations(app, options);
 
   async function lines(request: FastifyRequest, reply: FastifyReply, body: Lines, context: RequestContext): Promise<void> {
     const results = submitLines(body.payload, {
@@ -309,6 +369,21 @@ class Lines {
 }
 
 const validTask = compileValidator(TaskRequestSchema, 'task');
+/** Of a route that takes none: `{}` says nothing either. */
+const noBody = compileValidator(Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })]), 'body');
+
+/** Bytes that would be read as something they are not, or null. */
+function foreignBody(headers: IncomingHttpHeaders): QuorateError | null {
+  const encoding = headers['content-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
+    return new QuorateError('unsupportedMediaType', `header content-encoding: ${encoding.slice(0, 100)} is not known here: send the body as it is`);
+  // PERF: most content types have no parameter.
+  const type = headers['content-type'] ?? '';
+  const charset = type.includes(';') ? /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(type)?.[1] : undefined;
+  if (charset !== undefined && !/^utf-?8$/i.test(charset))
+    return new QuorateError('unsupportedMediaType', `header content-type: charset ${charset.slice(0, 100)} is not known here: send JSON as UTF-8`);
+  return null;
+}
 
 function schemaOf(route: Route): Record<string, unknown> {
   return { summary: route.summary, params: route.params, querystring: route.query, ...(route.body === null ? {} : { body: route.body }) };
@@ -339,9 +414,12 @@ function validatorOf(route: Route, httpPart: string | undefined): (value: unknow
   };
 }
 
+/** What machines ask a process, beside the table. */
+const OPERATIONS = ['/healthz', '/readyz', '/metrics', '/v1/openapi.json'];
+
 /** A known path with another method: 405, with the methods that it takes. */
 function registerOtherMethods(app: FastifyInstance): void {
-  const byPath = new Map<string, Set<string>>();
+  const byPath = new Map<string, Set<string>>(OPERATIONS.map((path) => [path, new Set(['GET', 'HEAD'])]));
   for (const route of Object.values(routes) as Route[]) byPath.set(route.path, (byPath.get(route.path) ?? new Set()).add(route.method));
   for (const [url, taken] of byPath) {
     const allow = [...taken].join(', ');
@@ -349,7 +427,7 @@ function registerOtherMethods(app: FastifyInstance): void {
       reply.header('allow', allow);
       throw new QuorateError('methodNotAllowed', `${request.method} is not taken here; ${allow} is`);
     };
-    const method = (['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] satisfies HTTPMethods[]).filter((each) => !taken.has(each));
+    const method = (['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE'] satisfies HTTPMethods[]).filter((each) => !taken.has(each));
     app.route({
       method,
       url,
@@ -359,22 +437,4 @@ function registerOtherMethods(app: FastifyInstance): void {
       handler: refuse,
     });
   }
-}
-
-/** What is not HTTP, or too slow, or has too large headers: one answer, then the end. */
-function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const text =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? 'the headers are larger than 16 KiB'
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? 'the request did not come in time'
-        : 'this is not a readable HTTP/1.1 request';
-  const body = JSON.stringify(problem('invalidRequest', text));
-  socket.end(
-    `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
 }

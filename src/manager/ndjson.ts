@@ -165,7 +165,9 @@ class LineSplitter {
     this.#number += 1;
     if (this.#skipping) take(null, this.#number);
     else {
-      const line = Buffer.concat(this.#parts, this.#bytes).toString('utf8');
+      const text = Buffer.concat(this.#parts, this.#bytes).toString('utf8');
+      // RFC 8259, section 8.1: a byte order mark may be ignored.
+      const line = this.#number === 1 && text.startsWith('\ufeff') ? text.slice(1) : text;
       if (line.trim() !== '') take(line, this.#number);
     }
     this.#parts = [];

@@ -98,8 +98,28 @@ function checked(deps: SubmitDeps, request: TaskRequest, id: TaskId): number | R
   if (largerThan(request, size, deps.taskBytesMax)) {
     return { code: 'bodyTooLarge', detail: `task ${id} is larger than ${deps.taskBytesMax} bytes: put the data elsewhere, and its address into the task` };
   }
-  return size;
+  const wrong = unfit(request);
+  return wrong === null ? size : { code: 'invalidRequest', detail: `task ${id}: ${wrong}` };
 }
+
+/** What the schema cannot say, and would only come out when the tries are used up, or never. PERF: a few short loops; most tasks have neither env nor constraints. */
+function unfit({ run, constraints }: TaskRequest): string | null {
+  if (run.type === 'exec') {
+    if (run.argv[0] === '') return 'run.argv[0] is empty: it names the program';
+    for (let at = 0; at < run.argv.length; at += 1) if (holdsNul(run.argv[at] as string)) return `run.argv[${at}] ${NUL_TEXT}`;
+    if (run.cwd !== undefined && holdsNul(run.cwd)) return `run.cwd ${NUL_TEXT}`;
+    for (const name in run.env) if (holdsNul(run.env[name] as string)) return `run.env.${name} ${NUL_TEXT}`;
+  }
+  if (constraints === undefined) return null;
+  for (const [at, { operator, values }] of constraints.entries()) {
+    if ((operator === 'in' || operator === 'notIn') && (values === undefined || values.length === 0))
+      return `constraints[${at}].values is missing or empty: ${operator} compares the label with at least one value`;
+  }
+  return null;
+}
+
+const holdsNul = (text: string): boolean => text.includes('\0');
+const NUL_TEXT = 'holds a NUL character, which no program can be given';
 
 const pending = (id: TaskId): SubmitResult => ({ id, state: null, existing: false, revision: 0, error: null });
 const refused = (id: TaskId, { code, detail }: Refusal): SubmitResult => ({ id, state: null, existing: false, revision: 0, error: { code, detail } });

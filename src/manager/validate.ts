@@ -170,6 +170,8 @@ function show(value: unknown): string {
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'object' && value !== null) return 'an object';
   if (value === undefined) return 'nothing';
+  // 1e999 is read as Infinity, which JSON.stringify would call null.
+  if (typeof value === 'number' && !Number.isFinite(value)) return 'a number too large for JSON';
   const text = JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 76)}..."` : text;
 }

@@ -90,7 +90,7 @@ t.test('submit: each caller has its own outcome; what spoils a request spoils on
   );
   for (let round = 0; round < 20; round++) await settle();
   t.equal(joined.filter((each) => each.value !== null).length, 38);
-  t.match(joined[13]?.error, { name: 'QuorateError', code: 'invalidRequest', message: /priority/ });
+  t.match(joined[13]?.error, { name: 'QuorateError', code: 'invalidRequest', message: /^task\.priority: expected/ });
   t.match(joined[20]?.error, { code: 'taskConflict' });
   t.equal(cluster.tasks.size, 39);
   t.ok(cluster.count('submitTasks') < 15, `halving took ${cluster.count('submitTasks')} requests`);

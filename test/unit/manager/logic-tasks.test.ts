@@ -206,6 +206,40 @@ t.test('lists: pages of alive tasks as they were submitted, then finished ones, 
     ['n1', 'n2', 'n3', 'n4', 'n5', 'n6', 'n7', 'n8', 'n9'],
   );
   t.equal(second.cursor, null);
+  for (const cursor of ['zz', '', 'n:', 'n:\u0000\u00ff', 'a:5'])
+    t.equal(await house.codeOf(house.call(follower, 'listNodes', { query: { cursor } })), 'invalidRequest', JSON.stringify(cursor));
+});
+
+t.test('a task that could never run is refused when it is submitted, with the field', async (t) => {
+  const house = await House.open();
+  const exec = (more: object) => ({ run: { type: 'exec', argv: ['true'], ...more } });
+  const handler = { run: { type: 'handler', name: 'x' } };
+  const cases: [object, RegExp | null][] = [
+    [exec({ argv: [''] }), /run\.argv\[0\] is empty/],
+    [exec({ argv: ['a', 'b\0c'] }), /run\.argv\[1\] holds a NUL/],
+    [exec({ cwd: '/tmp\0' }), /run\.cwd holds a NUL/],
+    [exec({ env: { A: 'fine', B: '\0' } }), /run\.env\.B holds a NUL/],
+    [exec({ argv: ['printf', '', '%s\n'], env: { A: '' } }), null],
+    [
+      {
+        ...handler,
+        constraints: [
+          { label: 'a', operator: 'exists' },
+          { label: 'zone', operator: 'in' },
+        ],
+      },
+      /constraints\[1\]\.values is missing or empty: in compares/,
+    ],
+    [{ ...handler, constraints: [{ label: 'zone', operator: 'notIn', values: [] }] }, /constraints\[0\]\.values is missing or empty: notIn/],
+    [{ ...handler, constraints: [{ label: 'zone', operator: 'notExists' }] }, null],
+  ];
+  const body = cases.map(([request], at) => ({ id: `t${at}`, ...request }));
+  const answer = await house.ask(house.call(house.leader, 'submitTasks', { body: body as never }));
+  const results = (answer as { results: { error: { code: string; detail: string } | null }[] }).results;
+  for (const [at, [, detail]] of cases.entries()) {
+    if (detail === null) t.equal(results[at]?.error, null);
+    else t.match(results[at]?.error, { code: 'invalidRequest', detail });
+  }
 });
 
 t.test('cancel: pending at once, running through its worker, twice the same answer, never after the end', async (t) => {

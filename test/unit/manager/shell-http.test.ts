@@ -72,6 +72,65 @@ t.test('what is refused before a handler: a problem each, with a precise detail'
     ['lines elsewhere', 'POST', '/v1/nodes', '{}\n', { 'content-type': 'application/x-ndjson' }, 'unsupportedMediaType', /where tasks are submitted/],
     ['too large', 'POST', '/v1/tasks', json({ ...TASK, id: 'x'.repeat(700 << 10) }), {}, 'bodyTooLarge', /larger than 614400 bytes/],
     ['too deep', 'POST', '/v1/tasks', '['.repeat(500 << 10), {}, 'invalidRequest', /nests deeper/],
+    [
+      'compressed',
+      'POST',
+      '/v1/tasks',
+      Buffer.from([31, 139, 8, 0]),
+      { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      'unsupportedMediaType',
+      /gzip is not known/,
+    ],
+    [
+      'compressed lines',
+      'POST',
+      '/v1/tasks',
+      'x',
+      { 'content-type': 'application/x-ndjson', 'content-encoding': 'br' },
+      'unsupportedMediaType',
+      /br is not known/,
+    ],
+    [
+      'other charset',
+      'POST',
+      '/v1/tasks',
+      json(TASK),
+      { 'content-type': 'application/json; charset=iso-8859-1' },
+      'unsupportedMediaType',
+      /iso-8859-1 .*UTF-8/,
+    ],
+    [
+      'other charset, quoted',
+      'POST',
+      '/v1/tasks',
+      json(TASK),
+      { 'content-type': 'application/x-ndjson;charset="utf-16"' },
+      'unsupportedMediaType',
+      /utf-16 .*UTF-8/,
+    ],
+    [
+      'too large a number',
+      'POST',
+      '/v1/tasks',
+      json(TASK).replace('{', '{"priority":1e999,'),
+      {},
+      'invalidRequest',
+      /^body\.priority: expected an integer, got a number too large for JSON/,
+    ],
+    ['a body that is not asked for', 'POST', '/v1/nodes/n/drain', '{"x":1}', {}, 'invalidRequest', /^body\.x: unknown field/],
+    [
+      'a list that is not asked for',
+      'DELETE',
+      '/v1/nodes/n',
+      '[1]',
+      { 'content-type': 'application/json', 'content-length': '3' },
+      'invalidRequest',
+      /^body: expected null or an object, got an array/,
+    ],
+    ['other method of a page for machines', 'POST', '/healthz', undefined, {}, 'methodNotAllowed', /POST is not taken here; GET, HEAD is/],
+    ['other method of a page for machines', 'DELETE', '/metrics', undefined, {}, 'methodNotAllowed', /GET, HEAD is/],
+    ['other method of a page for machines', 'POST', '/v1/openapi.json', '{}', {}, 'methodNotAllowed', /GET, HEAD is/],
+    ['an expectation', 'POST', '/v1/tasks', json(TASK), { expect: 'banana' }, 'invalidRequest', /^header expect: only 100-continue/],
     ['unknown path', 'GET', '/v2/tasks', undefined, {}, 'routeNotFound', /GET \/v2\/tasks/],
     ['unknown path with a body', 'POST', '/nope', 'x', { 'content-type': 'text/plain' }, 'routeNotFound', /POST \/nope/],
     ['other method', 'PUT', '/v1/tasks', json(TASK), {}, 'methodNotAllowed', /PUT is not taken here; POST, GET is/],
@@ -83,6 +142,7 @@ t.test('what is refused before a handler: a problem each, with a precise detail'
   for (const [name, method, path, body, headers, code, detail] of cases) isProblem(t, await ask(base, method, path, body, headers), code, detail, name);
   t.same(calls, [], 'no handler saw any of it');
   t.equal((await ask(base, 'PUT', '/v1/tasks')).headers['allow'], 'POST, GET');
+  t.match(await ask(base, 'HEAD', '/v1/leader'), { status: 405, headers: { allow: 'GET' } }, 'routes of the API take the method of the table, and no other');
 
   for (const [what, headers] of [
     ['its address', {}],
@@ -94,6 +154,13 @@ t.test('what is refused before a handler: a problem each, with a precise detail'
     t.equal((await ask(base, 'GET', '/v1/leader', undefined, headers)).status, 200, what);
   t.equal((await ask(base, 'POST', '/v1/tasks/a/cancel')).status, 200, 'a body of which nothing is needed may be left out');
   t.equal((await ask(base, 'POST', '/v1/tasks', json(TASK), { 'content-type': 'application/json; charset=utf-8' })).status, 200);
+  t.equal(
+    (await ask(base, 'POST', '/v1/tasks', json(TASK), { 'content-type': 'application/json;charset="UTF-8"', 'content-encoding': 'identity' })).status,
+    200,
+  );
+  t.equal((await ask(base, 'POST', '/v1/tasks', `\ufeff${json(TASK)}`)).status, 200, 'a byte order mark is ignored');
+  t.equal((await ask(base, 'POST', '/v1/tasks', json(TASK), { expect: '100-continue' })).status, 200);
+  t.equal((await ask(base, 'POST', '/v1/nodes/n/drain', '{}')).status, 200);
   await server.close();
 });
 
@@ -202,6 +269,11 @@ t.test('what is not HTTP gets an answer in HTTP; many connections are bounded', 
   t.match(await raw('\x16\x03\x01\x02\x00garbage'), /^HTTP\/1\.1 400 Bad Request\r\n.*application\/problem\+json.*invalidRequest/s);
   t.match(await raw(`GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`), /headers are larger/);
   t.match(await raw('POST /v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n'), /400 Bad Request/);
+  t.match(await raw('GET /v1/leader HTTP/1.1\r\nconnection: close\r\n\r\n'), /^HTTP\/1\.1 400 .*problem\+json.*header host: is missing/s);
+  t.match(await raw('CONNECT example.com:443 HTTP/1.1\r\nhost: localhost\r\n\r\n'), /^HTTP\/1\.1 405 Method Not Allowed\r\n.*allow: .*methodNotAllowed/s);
+  const both = await raw('GET /v1/leader HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n');
+  t.match(both, /^HTTP\/1\.1 200 .*answerOf/s, 'what was read is answered');
+  t.notMatch(both, /400/, 'and what follows is not taken for its answer');
   const held = [1, 2, 3].map(() => connect(port, '127.0.0.1').on('error', () => {}));
   await until(() => server.stats.connections() === 3, 'three are connected');
   let dropped = false;
@@ -221,7 +293,7 @@ t.test('what machines ask: health, readiness, metrics, the OpenAPI page', async 
   let ready: string | null = null;
   const { server, base } = await serve({}, { health: { alive: () => alive, ready: () => ready } });
   t.match(await ask(base, 'GET', '/healthz'), { status: 200, text: '{"status":"ok"}' });
-  t.match(await ask(base, 'HEAD', '/readyz'), { status: 200, text: '' });
+  for (const path of ['/healthz', '/readyz', '/metrics', '/v1/openapi.json']) t.match(await ask(base, 'HEAD', path), { status: 200, text: '' }, `HEAD ${path}`);
   ready = 'no leader is known';
   isProblem(t, await ask(base, 'GET', '/readyz'), 'noLeader', /no leader is known/);
   t.equal((await ask(base, 'GET', '/healthz')).status, 200, 'not ready is not dead');
@@ -252,7 +324,17 @@ t.test('what machines ask: health, readiness, metrics, the OpenAPI page', async 
       );
     }
   }
-  t.match(page.paths['/v1/tasks']?.['post']?.requestBody, { content: { 'application/json': Object, 'application/x-ndjson': Object } });
+  t.match(page.paths['/v1/tasks']?.['post'], {
+    requestBody: { required: true, content: { 'application/json': Object, 'application/x-ndjson': Object } },
+    responses: { '200': { content: { 'application/json': Object, 'application/x-ndjson': Object } } },
+  });
+  t.match(page.paths['/v1/tasks/{id}/cancel']?.['post']?.requestBody, { required: false });
+  t.notOk(page.paths['/v1/nodes/{id}/drain']?.['post']?.requestBody);
+  const bodies = JSON.stringify([page.paths['/v1/tasks']?.['post']?.requestBody, page.paths['/v1/nodes']?.['post']?.requestBody]);
+  t.match(bodies, '"patternProperties":{"^[A-Za-z_][A-Za-z0-9_]{0,255}$":', 'the names that env takes');
+  t.match(bodies, '"patternProperties":{"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$":', 'and labels');
+  const { ok, refused, failed } = server.stats.answers['other'] as { ok: number; refused: number; failed: number };
+  t.same({ ok, refused, failed }, { ok: 8, refused: 0, failed: 2 }, 'what machines ask is counted too');
   await server.close();
 });
 

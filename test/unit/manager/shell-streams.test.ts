@@ -65,6 +65,10 @@ t.test('tasks as lines: a result each, in order, however the bytes are cut; bad 
     ]);
   }
   t.same(lines(await ask(base, 'POST', '/v1/tasks', '', ndjson)), [], 'nothing in, nothing out');
+  t.match(lines(await ask(base, 'POST', '/v1/tasks', `\ufeff${line('a')}\n\ufeff${line('b')}`, ndjson)), [
+    { id: 'a', error: null },
+    { error: { code: 'invalidRequest', detail: /^line 2: not JSON/ } },
+  ]);
 
   sizes.length = 0;
   const many = Array.from({ length: 5000 }, (_, at) => line(`t${at}`)).join('\n');
@@ -93,6 +97,25 @@ t.test('tasks as lines: a result each, in order, however the bytes are cut; bad 
 
   first = new QuorateError('noLeader', 'no leader is known', 200);
   isProblem(t, await ask(base, 'POST', '/v1/tasks', many, ndjson), 'noLeader', /no leader/, 'refused as a whole before the first result');
+  await server.close();
+});
+
+t.test('tasks as lines: a body that breaks off in the middle ends the answer, and puts nothing into it', async (t) => {
+  const { server, port } = await serve();
+  const socket = connect(port, '127.0.0.1').setEncoding('utf8');
+  let text = '';
+  socket.on('data', (data) => {
+    text += data;
+  });
+  socket.on('error', () => {});
+  const closed = once(socket, 'close');
+  const line = `${JSON.stringify({ ...TASK, id: 'a' })}\n`;
+  socket.write('POST /v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n');
+  socket.write(`${line.length.toString(16)}\r\n${line}\r\n`);
+  await until(() => text.includes('"id":"a"'), 'the first line is answered');
+  socket.write('zz\r\n');
+  await closed;
+  t.equal(text.match(/HTTP\/1\.1/g)?.length, 1, text);
   await server.close();
 });
 

@@ -36,7 +36,7 @@ t.test('what does not fit is named: the field, what was expected, what came', as
     [{ ...TASK, priority: 1.5 }, 'body.priority: expected an integer, got 1.5'],
     [{ ...TASK, timeoutMs: -1 }, 'body.timeoutMs: expected an integer from 0 to 31536000000, got -1'],
     [{ ...TASK, timeoutMs: 1e300 }, 'body.timeoutMs: expected an integer from 0 to 31536000000, got 1e+300'],
-    [{ ...TASK, attemptsMax: Infinity }, 'body.attemptsMax: expected an integer, got null'],
+    [{ ...TASK, attemptsMax: Infinity }, 'body.attemptsMax: expected an integer, got a number too large for JSON'],
     [{ ...TASK, resources: { cpuMillis: -5 } }, 'body.resources.cpuMillis: expected an integer from 0 to 10000000, got -5'],
     [{ ...TASK, resources: { gpu: 1 } }, 'body.resources.gpu: unknown field; known: cpuMillis, memoryMiB, slots'],
     [{ ...TASK, resources: [] }, 'body.resources: expected an object, got an array'],

@@ -30,6 +30,7 @@ const TUNING: Record<keyof typeof DEFAULT_TIMING | keyof typeof DEFAULT_LIMITS, 
   watchersMax: 'workers connected',
   finishedCountMax: 'finished tasks that are kept',
   finishedAgeMs: 'how long finished tasks are kept',
+  lostNodeAgeMs: 'how long lost nodes are listed',
   logBytesKept: 'log kept for slow followers',
 };
 

@@ -44,7 +44,7 @@ function applyCommand(turn: Turn, command: Command): Outcome {
     case 'loseNode':
       return loseNode(turn, command.nodeId, command.session, command.reason);
     case 'removeNode':
-      return removeNode(turn, command.nodeId);
+      return removeNode(turn, command.nodeId, command.session ?? null);
     case 'timeoutAttempt':
       return timeoutAttempt(turn, command.taskId, command.epoch);
     case 'forget':

@@ -21,7 +21,8 @@ export type Command =
   | { readonly type: 'assign'; readonly pairs: readonly { readonly taskId: TaskId; readonly nodeId: NodeId }[] }
   | { readonly type: 'setDraining'; readonly nodeId: NodeId; readonly draining: boolean }
   | { readonly type: 'loseNode'; readonly nodeId: NodeId; readonly session: Session; readonly reason: string }
-  | { readonly type: 'removeNode'; readonly nodeId: NodeId }
+  /** With a session: only if the node was lost under it, and has not come back since. */
+  | { readonly type: 'removeNode'; readonly nodeId: NodeId; readonly session?: Session }
   | { readonly type: 'timeoutAttempt'; readonly taskId: TaskId; readonly epoch: Epoch }
   /** Retention: what finished up to this finishedSeq is forgotten. */
   | { readonly type: 'forget'; readonly upTo: number }

@@ -92,10 +92,13 @@ export function loseNode(turn: Turn, id: NodeId, ofSession: Session, reason: str
   return { code: 'ok', revision: turn.index };
 }
 
-export function removeNode(turn: Turn, id: NodeId): Outcome {
+/** `lostUnder`: retention forgets who has been lost for long; a node that came back meanwhile stays. Null: whatever it is. */
+export function removeNode(turn: Turn, id: NodeId, lostUnder: Session | null): Outcome {
   const { state } = turn;
   const node = state.nodes.get(id);
   if (node === undefined) return { code: 'nodeNotFound', nodeId: id };
+  if (lostUnder !== null && (node.session !== lostUnder || node.state !== 'lost'))
+    return { code: 'stale', reason: `node ${id} is not lost under session ${lostUnder} any more` };
   loseAttempts(turn, node, `node ${id} was removed`);
   removeLabels(state.labels, node);
   state.nodes.delete(id);

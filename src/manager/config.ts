@@ -59,6 +59,8 @@ export interface Limits {
   readonly watchersMax: number;
   readonly finishedCountMax: number;
   readonly finishedAgeMs: number;
+  /** A node that has been lost for so long is forgotten. */
+  readonly lostNodeAgeMs: number;
   /** Log entries kept behind the applied index for slow followers, by bytes. */
   readonly logBytesKept: number;
 }
@@ -82,5 +84,6 @@ export const DEFAULT_LIMITS: Limits = {
   watchersMax: 10_000,
   finishedCountMax: 1_000_000,
   finishedAgeMs: 7 * 86_400_000,
+  lostNodeAgeMs: 86_400_000,
   logBytesKept: 64 << 20,
 };

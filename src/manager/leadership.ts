@@ -13,7 +13,7 @@ import { nextDueMs } from '../scheduler/timers.js';
 import { ClusterClock } from './cluster-clock.js';
 import type { ManagerConfig } from './config.js';
 import { Liveness, livenessOptions } from './liveness.js';
-import { Retention } from './retention.js';
+import { NodeRetention, Retention } from './retention.js';
 import { AttemptTimeouts } from './timeouts.js';
 import { type Watch, Watches } from './watches.js';
 
@@ -57,6 +57,7 @@ export class Leadership {
   private readonly ahead = new Ahead();
   private readonly timeouts = new AttemptTimeouts();
   private readonly retention: Retention;
+  private readonly nodeRetention: NodeRetention;
   private ended = false;
   private placing = false;
   private mayPlace = true;
@@ -80,6 +81,7 @@ export class Leadership {
       config.timing.workerHeartbeatMs,
     );
     this.retention = new Retention((key) => host.storage.getState(key), { countMax: config.limits.finishedCountMax, ageMs: config.limits.finishedAgeMs });
+    this.nodeRetention = new NodeRetention(config.limits.lostNodeAgeMs);
     for (const node of state.nodes.values()) {
       if (node.state !== 'lost') this.liveness.admit(node.id, node.session, nowMs);
       for (const task of node.assigned.values()) {
@@ -181,6 +183,7 @@ export class Leadership {
     this.tickLiveness(nowMs);
     this.tickTimeouts(nowMs);
     this.tickRetention(nowMs);
+    this.tickNodeRetention(nowMs);
   }
 
   /** The replica's event loop stood still, so nobody could be heard. */
@@ -256,6 +259,18 @@ export class Leadership {
     if (upTo === null) return;
     this.stats.forgotten += upTo - state.finished.forgottenSeq;
     this.internal({ type: 'forget', upTo }, 32, () => this.retention.done());
+  }
+
+  /** Not while many are silent: an operator then looks at the list, and the fault is likely near this manager. */
+  private tickNodeRetention(nowMs: number): void {
+    if (this.liveness.braking) return;
+    const { host, nodeRetention } = this;
+    const due = nodeRetention.due(host.state, this.time.nowMs(), nowMs);
+    if (due.length === 0) return;
+    host.logger.log('info', 'nodes that were lost for long are forgotten', { nodes: due.length, first: due[0]?.nodeId });
+    const commands: Command[] = due.map(({ nodeId, session }) => ({ type: 'removeNode', nodeId, session }));
+    const done = (): void => nodeRetention.done();
+    host.proposeInternal(commands, due.length * 128).then(done, done);
   }
 
   /** One command of the leader's own. `done` runs however it ended: with the outcome, or with null. */

@@ -108,6 +108,11 @@ export class Liveness {
     this.leases.set(nodeId, { session, heardMs: nowMs - this.deafMs });
   }
 
+  /** Many fell silent at once: no verdicts for now. */
+  get braking(): boolean {
+    return this.brakeSinceMs !== null;
+  }
+
   /** What a person should know, or null. */
   notice(): string | null {
     if (this.brakeSinceMs === null) return null;

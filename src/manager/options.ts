@@ -46,6 +46,7 @@ const LIMIT_BOUNDS: Record<keyof Limits, Bounds> = {
   watchersMax: [1, 1_000_000],
   finishedCountMax: [0, 100_000_000],
   finishedAgeMs: [0, 3650 * DAY_MS],
+  lostNodeAgeMs: [0, 3650 * DAY_MS],
   logBytesKept: [0, 4 * 1024 * MEBI],
 };
 

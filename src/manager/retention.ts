@@ -1,6 +1,7 @@
 import { finishedCount } from '../cluster/changes.js';
 import { type FinishedLookup, headerOf } from '../cluster/finished.js';
-import type { ClusterState } from '../cluster/state.js';
+import type { NodeId, Session } from '../cluster/ids.js';
+import type { ClusterState, NodeEntry } from '../cluster/state.js';
 
 export interface RetentionOptions {
   readonly countMax: number;
@@ -57,5 +58,43 @@ export class Retention {
       }
     }
     return last;
+  }
+}
+
+/** Nodes that one call looks at. */
+const LOOKED_AT = 1000;
+
+/** Which nodes are to be forgotten: those that have been lost for longer than `ageMs`. They hold no task: those were given away when they were lost. */
+export class NodeRetention {
+  private readonly ageMs: number;
+  private nextAtMs = 0;
+  private round: Iterator<NodeEntry> | null = null;
+  private busy = false;
+
+  constructor(ageMs: number) {
+    this.ageMs = ageMs;
+  }
+
+  /** `atMs` is the cluster's time. What is given is wanted again only after `done`. PERF: a round over all nodes in PAUSE_MS, LOOKED_AT a call. */
+  due({ nodes }: ClusterState, atMs: number, nowMs: number): { nodeId: NodeId; session: Session }[] {
+    const due: { nodeId: NodeId; session: Session }[] = [];
+    if (this.busy || (this.round === null && nowMs < this.nextAtMs)) return due;
+    this.round ??= nodes.values();
+    for (let looked = 0; looked < LOOKED_AT; looked++) {
+      const { value: node, done } = this.round.next();
+      if (done === true) {
+        this.round = null;
+        this.nextAtMs = nowMs + PAUSE_MS;
+        break;
+      }
+      if (node.state === 'lost' && node.changedAtMs + this.ageMs <= atMs) due.push({ nodeId: node.id, session: node.session });
+    }
+    this.busy = due.length > 0;
+    return due;
+  }
+
+  /** What `due` gave was forgotten, or could not be. */
+  done(): void {
+    this.busy = false;
   }
 }

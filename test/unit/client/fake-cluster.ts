@@ -207,7 +207,8 @@ export class FakeCluster {
     switch (name) {
       case 'submitTasks': {
         const requests = (Array.isArray(body) ? body : [body]) as TaskRequest[];
-        if (requests.some((request) => request.priority === 9999)) return refuse('invalidRequest', 'body[0].priority: expected an integer from -1000 to 1000, got 9999');
+        if (requests.some((request) => request.priority === 9999))
+          return refuse('invalidRequest', 'body[0].priority: expected an integer from -1000 to 1000, got 9999');
         return answer({ results: requests.map((request) => this.submit(request)) });
       }
       case 'getTask': {

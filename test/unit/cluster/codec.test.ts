@@ -74,6 +74,7 @@ t.test('a block comes back as it was, strange texts included', async (t) => {
     { type: 'setDraining', nodeId: nodeId('n'), draining: true },
     { type: 'loseNode', nodeId: nodeId('n'), session: session(1), reason: 'x' },
     { type: 'removeNode', nodeId: nodeId('n') },
+    { type: 'removeNode', nodeId: nodeId('n'), session: session(1) },
     { type: 'timeoutAttempt', taskId: taskId('a'), epoch: epoch(Number.MAX_SAFE_INTEGER) },
     { type: 'forget', upTo: 7 },
     { type: 'tick' },

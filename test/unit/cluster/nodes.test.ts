@@ -150,6 +150,21 @@ t.test('undraining wakes the placement', async (t) => {
   t.same(c.events.at(-1), { type: 'placeable' });
 });
 
+t.test('a node that was lost for long is forgotten, one that came back meanwhile is not', async (t) => {
+  const c = busy();
+  const forget = (of: number): Command => ({ type: 'removeNode', nodeId: nodeId('n'), session: session(of) });
+  c.one(forget(1), 'stale');
+  t.equal(states(c), 'running running assigned assigned', 'it is not lost');
+  c.one(lose('n', 1), 'ok');
+  c.one(forget(2), 'stale');
+  c.register('n');
+  c.one(forget(1), 'stale');
+  t.equal(c.node('n').state, 'ready');
+  c.one(lose('n', 2), 'ok');
+  c.one(forget(2), 'ok');
+  c.one(forget(2), 'nodeNotFound');
+});
+
 t.test('a removed node is gone, with its attempts', async (t) => {
   const c = busy();
   c.one(remove('n'), 'ok');

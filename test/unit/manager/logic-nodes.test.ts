@@ -192,3 +192,58 @@ t.test('the stream of assignments: changes are joined, a slow reader gets the wh
   abandoned.abort.abort();
   t.equal(house.leader.replica.stats.watches, 0, 'a reader that went away leaves nothing behind');
 });
+
+t.test('a node that has been lost for long is forgotten; one that came back, and one that is alive, are not', async (t) => {
+  const house = await House.open({ managers: 3, limits: { lostNodeAgeMs: 60_000 } });
+  const ids = (): string[] => [...house.leader.replica.state.nodes.keys()];
+  await house.ask(house.register(house.leader, 'gone'));
+  await house.ask(house.register(house.leader, 'back'));
+  let alive = await house.ask(house.register(house.leader, 'alive'));
+  const pass = async (ms: number): Promise<void> => {
+    for (let passedMs = 0; passedMs < ms; passedMs += 1000) {
+      await house.elapse(1000);
+      await house.ask(house.report(house.leader, 'alive', alive.session));
+    }
+  };
+  await pass(10_000);
+  t.equal(house.leader.replica.state.nodes.get('gone' as never)?.state, 'lost');
+  await pass(50_000);
+  t.same(ids(), ['gone', 'back', 'alive'], 'not yet');
+  await house.ask(house.register(house.leader, 'back'));
+  // Its age stands in the state: a new leader knows it too.
+  house.crash(house.leader);
+  await house.until(() => house.leading !== null, 'a new leader');
+  alive = await house.ask(house.register(house.leader, 'alive'));
+  await pass(20_000);
+  t.same(ids(), ['back', 'alive']);
+  t.ok(house.logged.some(({ message, fields }) => /lost for long/.test(message) && fields?.['first'] === 'gone'));
+  await pass(70_000);
+  t.same(ids(), ['alive']);
+  house.checkAll();
+});
+
+t.test('while the brake holds, no node is forgotten', async (t) => {
+  const house = await House.open({ limits: { lostNodeAgeMs: 7000 } });
+  const { leader } = house;
+  const has = (): boolean => leader.replica.state.nodes.has('old' as never);
+  await house.ask(house.register(leader, 'old'));
+  const others = ['a', 'b', 'c', 'd', 'e'];
+  const sessions: number[] = [];
+  for (const id of others) sessions.push((await house.ask(house.register(leader, id))).session);
+  const beat = async (): Promise<void> => {
+    for (const [at, id] of others.entries()) await house.ask(house.report(leader, id, sessions[at] as number));
+  };
+  for (let at = 0; at < 7; at += 1) {
+    await house.elapse(1000);
+    await beat();
+  }
+  t.equal(leader.replica.state.nodes.get('old' as never)?.state, 'lost');
+  const braking = (): boolean => (leader.replica.leadership?.notices().length ?? 0) > 0;
+  await house.until(braking, 'the others fall silent', 7000);
+  t.ok(has());
+  // Its time comes meanwhile, and a round over the nodes too.
+  await house.elapse(5500);
+  t.ok(braking() && has());
+  await beat();
+  await house.until(() => !has(), 'forgotten afterwards', 7000);
+});

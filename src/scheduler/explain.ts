@@ -124,6 +124,8 @@ function whatHelps(state: ClusterState, task: Task, standing: Standing, verdicts
   if (draining !== undefined) help.push(`Undrain node ${draining.node.id}: nothing else keeps the task from it.`);
   const lost = verdicts.find(only('nodeLost'));
   if (lost !== undefined) help.push(`Bring the worker of node ${lost.node.id} back: nothing else keeps the task from it.`);
+  const leaving = verdicts.find(only('nodeOffersNothing'));
+  if (leaving !== undefined) help.push(`Start a worker for node ${leaving.node.id} again, with capacity: nothing else keeps the task from it.`);
   const unlabelled = verdicts.find(only('labelMismatch'));
   if (unlabelled !== undefined)
     help.push(`Give node ${unlabelled.node.id} or another one the labels that are wanted: ${constraints.map(constraintText).join('; ')}.`);

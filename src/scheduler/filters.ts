@@ -1,4 +1,4 @@
-import { keeps, type Needs } from '../cluster/fit.js';
+import { hasRoom, keeps, type Needs } from '../cluster/fit.js';
 import type { Constraint, Resources } from '../cluster/model.js';
 import type { NodeEntry } from '../cluster/state.js';
 
@@ -6,6 +6,7 @@ import type { NodeEntry } from '../cluster/state.js';
 export type ReasonCode =
   | 'nodeLost'
   | 'nodeDraining'
+  | 'nodeOffersNothing'
   | 'labelMismatch'
   | 'cpuInsufficient'
   | 'memoryInsufficient'
@@ -27,9 +28,15 @@ export function whyNot(node: NodeEntry, { resources, constraints }: Needs): Reas
     if (!keeps(node.labels, constraint))
       reasons.push({ code: 'labelMismatch', detail: `wanted ${constraintText(constraint)}, ${labelText(node, constraint.label)}` });
   }
-  for (const name of NAMES) lacking(reasons, node, resources, name);
+  if (!offersNothing(node)) for (const name of NAMES) lacking(reasons, node, resources, name);
+  // Of a lost one that is its worker's farewell, and nothing that would keep a new worker from it.
+  else if (node.state !== 'lost' && !hasRoom(node, resources))
+    reasons.push({ code: 'nodeOffersNothing', detail: 'the node offers nothing at the moment: its worker is being stopped, or was started without capacity' });
   return reasons;
 }
+
+/** A worker that is stopped registers its node like this (worker/session.ts). */
+const offersNothing = ({ capacity }: NodeEntry): boolean => capacity.cpuMillis === 0 && capacity.memoryMiB === 0 && capacity.slots === 0;
 
 const NAMES = ['cpuMillis', 'memoryMiB', 'slots'] as const;
 const CODES = {
@@ -37,13 +44,14 @@ const CODES = {
   memoryMiB: ['memoryInsufficient', 'memoryBusy'],
   slots: ['slotsInsufficient', 'slotsBusy'],
 } as const;
-const UNITS: Record<keyof Resources, string> = { cpuMillis: 'millicores of cpu', memoryMiB: 'MiB of memory', slots: 'slots' };
+const unitOf = (name: keyof Resources, many: number): string =>
+  name === 'memoryMiB' ? 'MiB of memory' : `${name === 'slots' ? 'slot' : 'millicore'}${many === 1 ? '' : 's'}${name === 'slots' ? '' : ' of cpu'}`;
 
 function lacking(reasons: Reason[], { capacity, used }: NodeEntry, needed: Resources, name: keyof Resources): void {
   const free = Math.max(0, capacity[name] - used[name]);
   if (needed[name] === 0 || needed[name] <= capacity[name] - used[name]) return;
   const [never, busy] = CODES[name];
-  const numbers = `needs ${needed[name]} ${UNITS[name]}, ${free} free of ${capacity[name]}`;
+  const numbers = `needs ${needed[name]} ${unitOf(name, needed[name])}, ${free} free of ${capacity[name]}`;
   if (needed[name] > capacity[name]) reasons.push({ code: never, detail: `${numbers}: can never fit here` });
   else reasons.push({ code: busy, detail: `${numbers}: busy with other tasks` });
 }

@@ -261,10 +261,11 @@ t.test('the plan is that of the plain rule, and every pair of it is accepted', a
 
 t.test('explain and plan ask the same question', async (t) => {
   const codes = new Set<string>();
+  const nothing = { cpuMillis: 0, memoryMiB: 0, slots: 0 };
   fc.assert(
     fc.property(
       anyTask,
-      anyNode,
+      fc.oneof({ weight: 9, arbitrary: anyNode }, { weight: 1, arbitrary: anyNode.map((node) => ({ ...node, capacity: nothing })) }),
       fc.record({ cpuMillis: amount, memoryMiB: amount, slots: amount }),
       fc.constantFrom('ready', 'draining', 'lost'),
       (task, { capacity, zone }, used, state) => {
@@ -276,7 +277,8 @@ t.test('explain and plan ask the same question', async (t) => {
           assert.ok(detail.length > 10);
         }
         assert.equal(reasons.length === 0, mayRun(node, { resources: task.resources, constraints }));
-        assert.equal(hasRoom(node, task.resources), !reasons.some(({ code }) => /Busy|Insufficient/.test(code)));
+        const room = !reasons.some(({ code }) => /Busy|Insufficient|OffersNothing/.test(code));
+        if (state !== 'lost' || capacity.slots > 0) assert.equal(hasRoom(node, task.resources), room);
       },
     ),
     { seed: 12, numRuns: 2000 },
@@ -289,6 +291,7 @@ t.test('explain and plan ask the same question', async (t) => {
     'memoryInsufficient',
     'nodeDraining',
     'nodeLost',
+    'nodeOffersNothing',
     'slotsBusy',
     'slotsInsufficient',
   ]);
@@ -312,7 +315,7 @@ t.test('explain: what is said, and what would help', async (t) => {
   t.match(why('b'), {
     summary: /could run it when other tasks end/,
     unblock: [/Wait until tasks on node n/],
-    nodes: [{ reasons: [{ code: 'slotsBusy', detail: 'needs 1 slots, 0 free of 1: busy with other tasks' }] }],
+    nodes: [{ reasons: [{ code: 'slotsBusy', detail: 'needs 1 slot, 0 free of 1: busy with other tasks' }] }],
   });
   c.report('a', 'failed', { exitCode: 3 });
   c.wait(10).one({ type: 'tick' }, 'ok');
@@ -329,6 +332,14 @@ t.test('explain: what is said, and what would help', async (t) => {
   c.one({ type: 'setDraining', nodeId: nodeId('n'), draining: true }, 'ok');
   t.match(why('b'), { unblock: [/Undrain node n/], nodes: [{ reasons: [{ code: 'nodeDraining' }] }] });
   c.one({ type: 'setDraining', nodeId: nodeId('n'), draining: false }, 'ok');
+  c.one({ type: 'loseNode', nodeId: nodeId('n'), session: c.node('n').session, reason: 'silent' }, 'ok');
+  t.match(why('b'), { unblock: [/Bring the worker of node n back/], nodes: [{ reasons: [{ code: 'nodeLost' }] }] });
+  c.register('n', { labels: { zone: 'x' }, capacity: { cpuMillis: 0, memoryMiB: 0, slots: 0 } });
+  t.match(why('b'), {
+    summary: /None of 1 node can run it/,
+    unblock: [/^Start a worker for node n again, with capacity: nothing else/],
+    nodes: [{ reasons: [{ code: 'nodeOffersNothing', detail: /offers nothing at the moment: its worker is being stopped/ }] }],
+  });
   c.one({ type: 'loseNode', nodeId: nodeId('n'), session: c.node('n').session, reason: 'silent' }, 'ok');
   t.match(why('b'), { unblock: [/Bring the worker of node n back/], nodes: [{ reasons: [{ code: 'nodeLost' }] }] });
   c.submit('b2');

@@ -211,3 +211,15 @@ t.test('every file and folder at the top is one that the user fixed or that belo
     t.ok(existsSync(join(root, name)), `${name} is there`);
   for (const folder of ['src', 'raft', 'storage', 'bench', 'test']) t.ok(existsSync(join(root, folder, 'README.md')), `${folder}/README.md is there`);
 });
+
+t.test('what the README links to is in the package beside it', async (t) => {
+  const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: string[] };
+  const links = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/\]\(([^)#]+)\)/g)]
+    .map((match) => match[1] as string)
+    .filter((link) => !link.includes(':'));
+  t.ok(links.length > 5);
+  t.same(
+    links.filter((link) => !files.some((file) => link === file || link.startsWith(`${file}/`))),
+    [],
+  );
+});

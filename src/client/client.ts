@@ -108,6 +108,7 @@ export class QuorateClient {
    * the same ids again are safe, so give ids to tasks you would want to repeat.
    */
   submitMany(tasks: readonly TaskRequest[]): Promise<SubmitResult[]> {
+    if (!Array.isArray(tasks)) return Promise.reject(new QuorateError('invalidRequest', `tasks: expected an array, got ${kindOf(tasks)}`));
     return new Promise((resolve, reject) => {
       const results = new Array<SubmitResult>(tasks.length);
       let left = tasks.length;
@@ -270,6 +271,10 @@ export class QuorateClient {
   }
 
   private enqueue(task: TaskRequest, settle: (result: SubmitResult) => void, fail: (error: unknown) => void): void {
+    if (typeof task !== 'object' || task === null || Array.isArray(task)) {
+      settle({ id: '', state: null, existing: false, revision: 0, error: { code: 'invalidRequest', detail: `task: expected an object, got ${kindOf(task)}` } });
+      return;
+    }
     const named = task.id === undefined ? { ...task, id: this.newId() } : task;
     this.joiner.add({ task: named, bytes: roughBytes(named), settle, fail });
   }
@@ -318,5 +323,7 @@ export class QuorateClient {
 const LATE_MS = 500;
 const GAVE_UP: ReadonlySet<ErrorCode> = new Set(['noLeader', 'outcomeUnknown', 'overloaded']);
 
+/** Callers without types may give anything. */
+const kindOf = (value: unknown): string => (value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value);
 const errorOf = (problem: Problem): QuorateError => new QuorateError(problem.code, problem.detail, problem.retryAfterMs ?? null);
 const asCode = (code: string): ErrorCode => (Object.hasOwn(ERROR_STATUS, code) ? (code as ErrorCode) : 'internal');

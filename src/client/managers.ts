@@ -40,6 +40,17 @@ interface Waiter {
   timer: Timer | null;
 }
 
+/** The addresses of the managers cannot be used, as they were given. */
+export class AddressError extends TypeError {
+  readonly code = 'invalidConfig';
+}
+
+function checkAddress(address: string): void {
+  const url = URL.canParse(address) ? new URL(address) : null;
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:') || !/^\/*$/.test(url.pathname) || url.search !== '' || url.hash !== '')
+    throw new AddressError(`managers: ${JSON.stringify(address)} is not the base URL of a manager, such as http://127.0.0.1:7101`);
+}
+
 /**
  * Whom to ask next. Knows the managers' addresses and, while it lasts, the one to send to (`target`): the leader, or a follower that has passed a call on.
  */
@@ -73,8 +84,9 @@ export class Managers {
     this.random = options.random;
     this.pace = options.pace ?? CLIENT_PACE;
     this.lostMs = null;
+    for (const address of options.addresses) checkAddress(address);
     this.learn(options.addresses);
-    if (this.seats.size === 0) throw new TypeError('no manager addresses: give at least one, e.g. http://127.0.0.1:7101');
+    if (this.seats.size === 0) throw new AddressError('managers: give at least one address, such as http://127.0.0.1:7101');
     this.turn = options.random.uint32() % this.seats.size;
   }
 

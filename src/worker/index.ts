@@ -1,5 +1,11 @@
-export { QuorateError } from '../protocol/errors.js';
+export { AddressError } from '../client/managers.js';
+export type { Clock, Timer } from '../clock.js';
+export type { Logger, LogLevel } from '../logger.js';
+export type { CallPort, CallResult } from '../protocol/call.js';
+export { type ErrorCode, QuorateError } from '../protocol/errors.js';
+export type { Random } from '../random.js';
 export type { Executors } from './attempts.js';
 export type { AttemptEnding, AttemptResult, Executor, ExecutorHooks, RunningAttempt, StopReason } from './executors/executor.js';
 export { defineHandlers, type Handler, type HandlerContext, type Handlers, StoppedError } from './executors/handler.js';
+export type { Resources } from './session.js';
 export { Worker, type WorkerOptions, type WorkerStats } from './worker.js';

@@ -108,6 +108,19 @@ t.test('submit: each caller has its own outcome; what spoils a request spoils on
     { id: 'm3', error: null },
   ]);
   t.same(await client.submitMany([]), []);
+  for (const [given, kind] of [
+    [null, 'null'],
+    [[], 'an array'],
+    ['x', 'string'],
+    [undefined, 'undefined'],
+  ] as const) {
+    const error = { name: 'QuorateError', code: 'invalidRequest', message: `task: expected an object, got ${kind}` };
+    await t.rejects(client.submit(given as never), error);
+    const mixed = client.submitMany([{ id: 'm4', run }, given as never]);
+    for (let round = 0; round < 20; round++) await settle();
+    t.match(await mixed, [{ id: 'm4', error: null }, { error: { code: 'invalidRequest' } }]);
+  }
+  await t.rejects(client.submitMany(null as never), { code: 'invalidRequest', message: 'tasks: expected an array, got null' });
 });
 
 t.test('submitMany: requests of at most 1000 tasks and 4 MiB, in order', async (t) => {
@@ -306,6 +319,10 @@ t.test('managers: terms decide whom to believe, and a new cluster is believed in
   const clock = new ManualClock();
   const cluster = new FakeCluster(clock);
   const managers = new Managers({ addresses: cluster.addresses, call: cluster.port(), clock, random: seededRandom(3) });
+  for (const address of ['foo', '127.0.0.1:7101', 'ftp://h:1', 'http://h:1/v1', 'http://h:1?x', '']) {
+    const error = { code: 'invalidConfig', message: /^managers: .* is not the base URL of a manager/ };
+    t.throws(() => new QuorateClient({ managers: ['http://m1:1', address] }), error, address);
+  }
   t.throws(() => new Managers({ addresses: [], call: cluster.port(), clock, random: seededRandom(3) }), TypeError);
   cluster.term = 7;
   t.equal(await managers.find(1000), 'http://m1:1');

@@ -15,6 +15,8 @@ export type Command =
       readonly capacity: Resources;
       readonly incarnation: string;
       readonly held: readonly Held[];
+      /** Of this worker's last registration; absent at its start. It does not take the node from a worker that registered since. */
+      readonly session?: Session;
     }
   | { readonly type: 'report'; readonly nodeId: NodeId; readonly session: Session; readonly items: readonly ReportItem[] }
   /** Pairs of the placement plan; each pair stands alone. */

@@ -11,12 +11,15 @@ type Register = Extract<Command, { type: 'registerNode' }>;
 
 /**
  * A worker says: this is my node, and these attempts I hold. Every registration gets a session of its own. Attempts that the state has on
- * the node and the worker does not hold are lost, except those still on their way to the same incarnation.
+ * the node and the worker does not hold are lost, except those still on their way to the same incarnation. A worker that starts takes the node
+ * over; one that goes on after a failover does not take it back, or two with one node id would take it from each other for ever.
  */
 export function registerNode(turn: Turn, command: Register): Outcome {
   const { state, index } = turn;
-  state.session = session(state.session + 1);
   const known = state.nodes.get(command.nodeId);
+  if (command.session !== undefined && known !== undefined && known.incarnation !== command.incarnation)
+    return { code: 'sessionSuperseded', nodeId: command.nodeId };
+  state.session = session(state.session + 1);
   const keep = known === undefined ? [] : settle(turn, known, command);
   const node = known ?? addNode(turn, command);
   removeLabels(state.labels, node);

@@ -166,8 +166,10 @@ export function createHandlers(options: HandlersOptions): Handlers {
         capacity: { cpuMillis, memoryMiB, slots },
         incarnation: body.incarnation,
         held,
+        ...(body.session === undefined ? {} : { session: toSession(body.session) }),
       };
       const [outcome] = await replica.propose([command], measureJson(body, 4), 'worker');
+      if (outcome?.code === 'sessionSuperseded') throw superseded(body.id, body.session ?? 0, replica.state.nodes.get(command.nodeId));
       if (outcome?.code !== 'registered') throw unexpected(outcome);
       return {
         id: body.id,

@@ -161,6 +161,8 @@ export const RegisterBodySchema = Type.Object(
     capacity: ResourcesSchema,
     incarnation: Id,
     held: Type.Array(HeldSchema, { maxItems: 100_000 }),
+    /** Of this worker's last registration; left out at its start. Refused (sessionSuperseded) if another worker registered the node since. */
+    session: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })),
   },
   closed,
 );

@@ -78,6 +78,8 @@ export class Session {
   private idle: { readonly soon: () => void; readonly now: () => void } | null = null;
   private sentMs = Number.NEGATIVE_INFINITY;
   private itemsMax = ITEMS_MAX;
+  /** Of the last registration. */
+  private session: number | null = null;
   private leaving = false;
   /** The registration that counts now was made without capacity. */
   private farewell = false;
@@ -161,7 +163,14 @@ export class Session {
     // Ends that were not answered are held too: their epochs must stay valid until they are.
     const held = [...this.attempts.held(), ...this.outbox.unanswered()];
     this.farewell = this.leaving;
-    const body = { id: nodeId, labels, capacity: this.farewell ? NOTHING : capacity, incarnation, held };
+    const body = {
+      id: nodeId,
+      labels,
+      capacity: this.farewell ? NOTHING : capacity,
+      incarnation,
+      held,
+      ...(this.session === null ? {} : { session: this.session }),
+    };
     const result = await call.call(leader, 'registerNode', { params: {}, query: {}, body }, { timeoutMs: REGISTER_MS, signal: this.closing.signal });
     if (this.closing.signal.aborted) return null;
     if (result.kind === 'ok') {
@@ -173,6 +182,7 @@ export class Session {
       const { code, detail, retryAfterMs } = result.problem;
       this.logger.log('info', 'registration refused', { leader, code, detail });
       if (code === 'invalidRequest' || code === 'bodyTooLarge') this.fatal(new QuorateError(code, `node ${nodeId} cannot be registered: ${detail}`));
+      else if (code === 'sessionSuperseded') await this.superseded();
       else if (code === 'overloaded') await this.rest(2 * (retryAfterMs ?? RETRY_MS));
       else {
         this.managers.failed(leader, `${code} (${detail})`);
@@ -184,6 +194,7 @@ export class Session {
 
   private registered(leader: string, answer: RegisterAnswer, held: readonly { readonly taskId: string; readonly epoch: number }[]): void {
     this.stats.registrations++;
+    this.session = answer.session;
     this.managers.good(leader);
     this.managers.learn(answer.managers);
     const kept = new Set(answer.keep.map((attempt) => attempt.epoch));

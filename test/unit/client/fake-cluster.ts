@@ -228,8 +228,12 @@ export class FakeCluster {
       }
       case 'removeNode':
         return this.nodes.delete(params.id) ? answer({ revision: ++this.revision }) : refuse('nodeNotFound', params.id);
-      case 'registerNode':
+      case 'registerNode': {
+        const { id, incarnation, session } = body as RegisterBody;
+        const known = this.nodes.get(id);
+        if (session !== undefined && known !== undefined && known.incarnation !== incarnation) return refuse('sessionSuperseded', id);
         return answer(this.register(body as RegisterBody));
+      }
       case 'reportNode':
         return this.report(params.id, body as ReportsBody) as CallResult<Name>;
       case 'getCluster':

@@ -72,6 +72,29 @@ t.test('a new worker on the same node: only what it claims goes on', async (t) =
   t.same(Object.keys(c.place()), ['a', 'b', 'c'], 'in the order of submission');
 });
 
+t.test('a worker that goes on after a failover does not take its node back from a newer one', async (t) => {
+  const c = busy();
+  const again = (incarnation: string, of: number): Command => ({
+    type: 'registerNode',
+    nodeId: nodeId('n'),
+    labels: {},
+    capacity: { cpuMillis: 0, memoryMiB: 0, slots: 10 },
+    incarnation,
+    held: [],
+    session: session(of),
+  });
+  const first = c.node('n').incarnation;
+  c.one(again(first, 1), 'registered');
+  c.register('n', { incarnation: 'second' });
+  c.place();
+  t.same(c.one(again(first, 2), 'sessionSuperseded'), { code: 'sessionSuperseded', nodeId: 'n' });
+  t.match(c.node('n'), { incarnation: 'second', session: 3 });
+  t.equal(states(c), 'assigned assigned assigned assigned', 'and nothing is lost');
+  c.one(again('second', 3), 'registered');
+  c.one(remove('n'), 'ok');
+  c.one(again(first, 2), 'registered');
+});
+
 t.test("an attempt on another node is nobody else's to keep", async (t) => {
   const c = busy();
   t.same(c.register('m', { held: [['a', 1]] }).keep, []);

@@ -373,6 +373,25 @@ t.test('two workers with one node id: the newer one has it, the other stops and 
   }
 });
 
+t.test('a failover in the moment of the takeover does not give the node back to the older worker', async (t) => {
+  const first = await started(t);
+  const { clock, cluster } = first;
+  // The leader dies before its word of the takeover reaches the first worker: that one knows of a failover only.
+  const second = await setUp(t, { cluster, clock, seed: 100, managers: ['http://m2:1'] });
+  cluster.obstacle = ({ name, input }) => {
+    if (name !== 'registerNode' || (input.body as { session?: number }).session !== undefined) return null;
+    cluster.kill('http://m1:1');
+    cluster.elect('http://m2:1');
+    return null;
+  };
+  await clock.until(() => second.worker.start() !== null && first.failure.error !== null, 'the first gives up', 20_000);
+  t.match(first.failure.error, { code: 'sessionSuperseded' });
+  await clock.advance(10_000);
+  t.equal(second.failure.error, null);
+  t.equal(first.worker.stats.registrations, 1);
+  t.equal(cluster.open, 1);
+});
+
 t.test('a worker that cannot learn who took its node over asks again, and does not take it back', async (t) => {
   const first = await started(t);
   const { clock, cluster } = first;

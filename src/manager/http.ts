@@ -1,5 +1,5 @@
-import { type IncomingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify';
+import { type IncomingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { Type } from 'typebox';
 import type { Clock } from '../clock.js';
@@ -146,7 +146,11 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
 
   /** One answer past fastify, then the end; but never into an answer that has begun, nor in place of one that is owed to what was read before. */
   function refuseRaw(socket: Socket, answer: Problem): void {
-    if (ending.has(socket)) return;
+    if (ending.has(socket)) {
+      // Still sending after its last answer: it is not listened to any longer.
+      if (!socket.writable) socket.destroy();
+      return;
+    }
     ending.add(socket);
     count('other', answer.status);
     const last = lastAnswers.get(socket);

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
@@ -274,6 +275,17 @@ t.test('what is not HTTP gets an answer in HTTP; many connections are bounded', 
   const both = await raw('GET /v1/leader HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n');
   t.match(both, /^HTTP\/1\.1 200 .*answerOf/s, 'what was read is answered');
   t.notMatch(both, /400/, 'and what follows is not taken for its answer');
+  const stubborn = connect({ port, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => {});
+  let cutOff = false;
+  stubborn.on('close', () => {
+    cutOff = true;
+  });
+  stubborn.write('nonsense\r\n\r\n');
+  await once(stubborn, 'data');
+  await until(() => {
+    if (!cutOff) stubborn.write('more\r\n');
+    return cutOff;
+  }, 'who goes on sending is cut off');
   const held = [1, 2, 3].map(() => connect(port, '127.0.0.1').on('error', () => {}));
   await until(() => server.stats.connections() === 3, 'three are connected');
   let dropped = false;

@@ -2,7 +2,8 @@ import { constants } from 'node:os';
 import type { Command } from 'commander';
 import { uuidv7 } from './ids.js';
 import type { QuorateClient } from '../client/index.js';
-import { sleep, systemClock } from '../clock.js';
+import { pause } from '../client/retry.js';
+import { systemClock, type Timer } from '../clock.js';
 import { QuorateError } from '../protocol/errors.js';
 import type { TaskView } from '../protocol/schemas.js';
 import { addTaskOptions, type ClusterFlags, clusterVerb, withClient } from './command.js';
@@ -30,27 +31,34 @@ export const command = (): Command =>
     .action(async (argv: string[], flags: Flags) => {
       // Who watches a command fail does not expect it to be run again: more attempts only if they are asked for.
       const request = taskRequest({ ...flags, attempts: flags.attempts ?? '1' }, argv, uuidv7);
-      const code = await withClient(flags, (client) => follow(client, request, flags)).catch((error: unknown) => {
+      let taken = false;
+      const onTaken = (): void => {
+        taken = true;
+      };
+      const code = await withClient(flags, (client) => follow(client, request, flags, onTaken)).catch((error: unknown) => {
         if (!(error instanceof QuorateError) || !['noLeader', 'outcomeUnknown', 'shuttingDown', 'overloaded'].includes(error.code)) throw error;
         note(errorLine(error));
-        note(`task ${request.id} may be going on: 'quorate tasks ${request.id}' tells, and the same command with --id ${request.id} is safe`);
+        // The client knows a write that may have arrived from one that surely did not.
+        if (taken || error.code === 'outcomeUnknown')
+          note(`task ${request.id} may be going on: 'quorate tasks ${request.id}' tells, and the same command with --id ${request.id} is safe`);
+        else note(`task ${request.id} was not submitted`);
         throw new ExitWith(EXIT.lost);
       });
       if (code !== 0) throw new ExitWith(code);
     });
 
-async function follow(client: QuorateClient, request: ReturnType<typeof taskRequest>, flags: Flags): Promise<number> {
+async function follow(client: QuorateClient, request: ReturnType<typeof taskRequest>, flags: Flags, onTaken: () => void): Promise<number> {
   const say = (line: string): void => {
     if (flags.quiet !== true && flags.json !== true) note(paint(process.stderr, 'dim', line));
   };
-  const submitted = await client.submit(request);
-  say(`${request.id} ${submitted.existing ? 'was submitted before' : 'submitted'}`);
   const leaving = cancelOnSignal(client, request.id, say);
   try {
+    const submitted = await Promise.race([client.submit(request), leaving.left]);
+    onTaken();
+    say(`${request.id} ${submitted.existing ? 'was submitted before' : 'submitted'}`);
+    leaving.exists();
     const ended = client.waitFor(request.id, { signal: leaving.gone });
-    // The follower below may be looking when it rejects: the error is taken at the await.
-    ended.catch(() => {});
-    await narrate(client, request.id, ended, say);
+    void narrate(client, request.id, ended, say);
     const task = await ended;
     if (flags.json === true) printJson(task);
     else printResult(task);
@@ -60,40 +68,69 @@ async function follow(client: QuorateClient, request: ReturnType<typeof taskRequ
     );
     return code;
   } catch (error) {
-    if (leaving.gone.aborted) return EXIT.cancelled;
-    throw error;
+    if (!leaving.gone.aborted) throw error;
+    note(`left before the end of task ${request.id} was known: 'quorate tasks ${request.id}' tells, 'quorate cancel ${request.id}' stops it`);
+    return EXIT.cancelled;
   } finally {
     leaving.stop();
   }
 }
 
-/** First signal: cancel, and wait for the end. Second, or an end that does not come: leave. */
-function cancelOnSignal(client: QuorateClient, taskId: string, say: (line: string) => void): { gone: AbortSignal; stop(): void } {
+interface Leaving {
+  /** Aborted when nothing is waited for any more. */
+  readonly gone: AbortSignal;
+  /** Rejects then. */
+  readonly left: Promise<never>;
+  /** The task is there: from now on it can be cancelled. */
+  exists(): void;
+  stop(): void;
+}
+
+/** First signal: cancel as soon as there is a task, and wait for its end. Second, or an end that does not come: leave. */
+function cancelOnSignal(client: QuorateClient, taskId: string, say: (line: string) => void): Leaving {
   const gone = new AbortController();
   let asked = false;
+  let there = false;
+  let over = false;
+  let patience: Timer | null = null;
+  const cancel = (): void => {
+    client.cancel(taskId, 'cancelled from the command line').then(
+      (task) => {
+        if (!over) patience = systemClock.after(task.graceMs + CANCEL_EXTRA_MS, () => gone.abort());
+      },
+      (error: unknown) => {
+        // The end is known already (it may be told before the answer to this call), or waitFor is about to say it.
+        if (over || (error instanceof QuorateError && error.code === 'taskFinished')) return;
+        note(errorLine(error));
+        gone.abort();
+      },
+    );
+  };
   const onSignal = (): void => {
     if (asked) {
       gone.abort();
       return;
     }
     asked = true;
-    say('cancelling (Ctrl-C again to leave at once)');
-    client.cancel(taskId, 'cancelled from the command line').then(
-      (task) => {
-        systemClock.after(task.graceMs + CANCEL_EXTRA_MS, () => gone.abort());
-      },
-      (error: unknown) => {
-        // Already finished: waitFor is about to say so.
-        if (error instanceof QuorateError && error.code === 'taskFinished') return;
-        note(errorLine(error));
-        gone.abort();
-      },
-    );
+    say(`cancelling ${taskId} (Ctrl-C again to leave at once)`);
+    if (there) cancel();
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  const left = new Promise<never>((_, reject) => {
+    gone.signal.addEventListener('abort', () => reject(gone.signal.reason));
+  });
+  left.catch(() => {});
   return {
     gone: gone.signal,
+    left,
+    exists: () => {
+      there = true;
+      if (asked) cancel();
+    },
     stop: () => {
+      over = true;
+      // It would hold the process.
+      patience?.cancel();
       process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
     },
   };
@@ -101,20 +138,15 @@ function cancelOnSignal(client: QuorateClient, taskId: string, say: (line: strin
 
 /** Says each change of state until `ended` settles. Looking may fail during a failover: it only narrates. */
 async function narrate(client: QuorateClient, taskId: string, ended: Promise<unknown>, say: (line: string) => void): Promise<void> {
-  let over = false;
-  const done = ended.then(
-    () => {
-      over = true;
-    },
-    () => {
-      over = true;
-    },
-  );
+  const over = new AbortController();
+  const end = (): void => over.abort();
+  ended.then(end, end);
   let last = '';
-  for (let waitMs = LOOK_FIRST_MS; !over; waitMs = Math.min(waitMs * 1.5, LOOK_MOST_MS)) {
-    await Promise.race([done, sleep(systemClock, waitMs)]);
-    if (over) return;
+  for (let waitMs = LOOK_FIRST_MS; ; waitMs = Math.min(waitMs * 1.5, LOOK_MOST_MS)) {
+    await pause(systemClock, waitMs, over.signal);
+    if (over.signal.aborted) return;
     const task = await client.getTask(taskId).catch(() => null);
+    if (over.signal.aborted) return;
     const line = task === null || task.finishedAtMs !== null ? last : situation(task);
     if (line !== last && line !== '') say(line);
     last = line;

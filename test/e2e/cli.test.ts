@@ -1,9 +1,24 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { cli, isAlive, temporary, TestCluster, waitFor } from './cluster.js';
+import { type CliCall, type CliResult, cli, isAlive, startCli, temporary, TestCluster, waitFor } from './cluster.js';
+import { openDoor } from './door.js';
 
 t.setTimeout(0);
+
+/** What it said when it ended: nobody waits for one that hangs. */
+async function within(what: string, call: CliCall): Promise<CliResult> {
+  let ended: CliResult | null = null;
+  void call.done.then((result) => {
+    ended = result;
+  });
+  return waitFor(
+    what,
+    () => ended,
+    () => call.stdout() + call.stderr(),
+    30_000,
+  );
+}
 
 t.test('what the commands of a person do', async (t) => {
   const cluster = await TestCluster.start(t, {
@@ -58,13 +73,61 @@ t.test('what the commands of a person do', async (t) => {
     t.match(late.stderr, /timed out after 0\.20 s/);
   });
 
-  await t.test('run: Ctrl-C cancels the task, and the process behind it is gone', async (t) => {
-    const call = cluster.startCli('run', '--id', 'interrupted', '--grace', '2s', '--', 'sh', '-c', 'exec sleep 600', '--cwd', '/');
+  await t.test('run: Ctrl-C cancels the task, and it leaves when the task has ended, not after its grace', async (t) => {
+    const call = cluster.startCli('run', '--id', 'interrupted', '--grace', '1h', '--', 'sh', '-c', 'exec sleep 600', '--cwd', '/');
     await waitFor('the task to run', () => /running on/.test(call.stderr()), call.stderr);
     call.process.kill('SIGINT');
-    const ended = await call.done;
+    const ended = await within('run to leave', call);
     t.equal(ended.code, 130, ended.stderr);
+    t.match(ended.stderr, /cancelled after/);
     t.match(await cluster.client.getTask('interrupted'), { state: 'cancelled', cancelRequested: true });
+  });
+
+  await t.test('run: a second Ctrl-C leaves a task that does not end, and names it', async (t) => {
+    const file = join(temporary(t), 'end');
+    const stubborn = `trap '' TERM; until [ -e ${file} ]; do sleep 0.05; done`;
+    const call = cluster.startCli('run', '--id', 'stubborn', '--grace', '1h', '--', 'sh', '-c', stubborn);
+    await waitFor('the task to run', () => /running on/.test(call.stderr()), call.stderr);
+    call.process.kill('SIGINT');
+    await waitFor('the cancel', async () => (await cluster.client.getTask('stubborn')).cancelRequested);
+    call.process.kill('SIGINT');
+    const left = await within('run to leave', call);
+    t.match(left, { code: 130, stderr: /left before the end of task stubborn was known: 'quorate tasks stubborn' tells/ });
+    writeFileSync(file, '');
+    t.match(await cluster.client.waitFor('stubborn', { timeoutMs: 90_000 }), { state: 'cancelled' });
+  });
+
+  await t.test('run: a task that waits is cancelled without a word of an error', async (t) => {
+    const door = await openDoor(t, cluster.local.addresses[0] as string);
+    door.holdAnswers(/cancel$/);
+    const call = startCli(t, ['run', '--id', 'waiting', '--constraint', 'zone=nope', '--', 'true'], { managers: [door.address] });
+    await waitFor('the task to wait', () => /waiting pending/.test(call.stderr()), call.stderr);
+    call.process.kill('SIGINT');
+    const ended = await within('run to leave', call);
+    t.match(ended, { code: 130, stderr: /waiting cancelled after/ });
+    t.notMatch(ended.stderr, /error/);
+  });
+
+  await t.test('run: Ctrl-C while the submit is under way cancels what comes of it; a second one names it', async (t) => {
+    const door = await openDoor(t, cluster.local.addresses[0] as string);
+    door.hold(/^POST \/v1\/tasks$/);
+    const submitting = (): boolean => door.came.includes('POST /v1/tasks');
+    const first = startCli(t, ['run', '--', 'sleep', '600'], { managers: [door.address] });
+    await waitFor('the submit', submitting);
+    first.process.kill('SIGINT');
+    await waitFor('it to be heard', () => /cancelling/.test(first.stderr()), first.stderr);
+    const taskId = /cancelling (\S+)/.exec(first.stderr())?.[1] as string;
+    door.release();
+    t.match(await within('run to leave', first), { code: 130, stderr: new RegExp(`${taskId} cancelled after`) });
+    t.match(await cluster.client.getTask(taskId), { state: 'cancelled' });
+
+    (door.came as string[]).length = 0;
+    door.hold(/^POST \/v1\/tasks$/);
+    const second = startCli(t, ['run', '--quiet', '--', 'true'], { managers: [door.address] });
+    await waitFor('the submit', submitting);
+    second.process.kill('SIGINT');
+    second.process.kill('SIGTERM');
+    t.match(await within('run to leave', second), { code: 130, stderr: /^left before the end of task [0-9a-f-]{36} was known/ });
   });
 
   await t.test('cancel stops a running command', async (t) => {
@@ -185,13 +248,14 @@ t.test('wrong usage and a cluster that is not there', async (t) => {
     t.equal(result.code, 3, `${args.join(' ')}: ${result.stderr}`);
     t.match(result.stderr, /^error \[noLeader\]: [^\n]*http:\/\/127\.0\.0\.1:9[^\n]*\n/);
   }
-  t.equal((await cli(t, ['run', '--within', '1s', '--', 'true'], { managers: nobody })).code, 69, 'run has a code of its own for it');
+  const lost = await cli(t, ['run', '--within', '1s', '--', 'true'], { managers: nobody });
+  t.equal(lost.code, 69, 'run has a code of its own for it');
+  t.match(lost.stderr, /\ntask \S+ was not submitted\n$/, 'nothing was sent');
   for (const args of [['--help'], ['help', 'submit'], ['submit', '--help'], ['--version']]) t.equal((await cli(t, args)).code, 0, args.join(' '));
 });
 
 t.test('dev: a whole cluster with one command, and nothing left after Ctrl-C', async (t) => {
   const data = temporary(t);
-  const { startCli } = await import('./cluster.js');
   const dev = startCli(t, ['dev', '--json', '--port', '31000', '--data', join(data, 'dev')]);
   const events = (): Record<string, unknown>[] =>
     dev
@@ -225,7 +289,6 @@ t.test('dev: a whole cluster with one command, and nothing left after Ctrl-C', a
 });
 
 t.test('nothing outlives a parent that is killed', async (t) => {
-  const { startCli } = await import('./cluster.js');
   const dev = startCli(t, ['dev', '--json', '--managers', '1', '--workers', '1', '--port', '31500', '--data', join(temporary(t), 'dev')]);
   const pids = (): number[] =>
     dev

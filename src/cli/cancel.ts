@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { type ClusterFlags, clusterVerb, withClient } from './command.js';
 import { EXIT, ExitWith, errorLine, exitCodeOf } from './exit.js';
-import { note, paintState, print, printJson } from './output.js';
+import { note, outliveOutput, paintState, print, printJson } from './output.js';
 import { id } from './parse.js';
 
 export const command = (): Command =>
@@ -9,6 +9,7 @@ export const command = (): Command =>
     .argument('<id...>', 'the tasks')
     .option('--reason <text>', 'kept with the task')
     .action(async (taskIds: string[], flags: ClusterFlags & { reason?: string }) => {
+      outliveOutput('what was cancelled stays so, and the rest goes on');
       const wanted = taskIds.map((each) => id(each, 'task'));
       await withClient(flags, async (client) => {
         let worst: number = EXIT.ok;

@@ -9,7 +9,7 @@ import { asChild, Child, exitText, type ManagerPlace, managerArgs, placeManagers
 import { DEFAULT_MANAGERS } from './command.js';
 import { EXIT, ExitWith, UsageError } from './exit.js';
 import { untilStopped } from './lifetime.js';
-import { count, counted, duration, paint, print, printJson } from './output.js';
+import { count, counted, duration, outliveOutput, paint, print, printJson } from './output.js';
 import { integer } from './parse.js';
 
 interface Flags {
@@ -39,6 +39,7 @@ export const command = (): Command =>
     .addOption(new Option('--json', 'events as JSON lines'))
     .action(async (flags: Flags) => {
       const stopped = untilStopped(false);
+      outliveOutput('the cluster goes on', 'own');
       const workers = integer(flags.workers, '--workers', 0, 100);
       const port = integer(flags.port, '--port', 1024, 64_000);
       const data = dataDirectory(flags, Number(flags.managers));

@@ -8,6 +8,8 @@ export const EXIT = {
   unreachable: 3,
   notFound: 4,
   conflict: 5,
+  /** sysexits' EX_IOERR: done, but nobody could be told. */
+  outputFailed: 74,
   /** of `run` only: sysexits' EX_UNAVAILABLE, so that it is not taken for a code of the task. */
   lost: 69,
   /** of `run` only: as timeout(1) does. */
@@ -23,6 +25,7 @@ export const EXIT_HELP = `Exit codes:
   3   no manager could be reached, or the cluster has no leader
   4   there is no such task or node
   5   conflict: the id is taken, or the task is already finished
+  74  done, but stdout could not be written
   run answers with its task's own code; 128+n for a signal, 124 for a timeout,
   130 if cancelled, 69 if the cluster could not be reached any more.`;
 

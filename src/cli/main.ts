@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { EXIT, EXIT_HELP, ExitWith, errorLine, exitCodeOf } from './exit.js';
-import { endQuietlyOnClosedPipe } from './output.js';
+import { guardOutput } from './output.js';
 import { packageVersion } from './package.js';
 
 interface Verb {
@@ -63,5 +63,5 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 // A variable that is set to nothing means what one that is not set means.
 for (const [name, value] of Object.entries(process.env)) if (name.startsWith('QUORATE_') && value === '') delete process.env[name];
-endQuietlyOnClosedPipe();
+guardOutput();
 process.exitCode = await main(process.argv.slice(2));

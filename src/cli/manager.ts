@@ -7,7 +7,7 @@ import { collect } from './command.js';
 import { EXIT, ExitWith, errorLine } from './exit.js';
 import { tuneHeap } from './heap.js';
 import { announce, stopWithin, untilStopped } from './lifetime.js';
-import { note } from './output.js';
+import { note, outliveOutput } from './output.js';
 
 type Flags = ManagerOptions & { readonly logLevel: 'debug' | 'info' | 'warn' | 'error'; readonly json?: boolean; readonly withParent?: boolean };
 
@@ -76,6 +76,7 @@ export function command(): Command {
 async function serve(flags: Flags): Promise<void> {
   tuneHeap();
   const stopped = untilStopped(flags.withParent === true);
+  outliveOutput('the manager goes on', 'own');
   const config = managerConfig(flags);
   const manager = await startManager(config, { logger: stderrLogger(flags.logLevel, { manager: config.serverId }) });
   announce(

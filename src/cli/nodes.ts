@@ -3,7 +3,7 @@ import type { QuorateClient } from '../client/index.js';
 import { systemClock } from '../clock.js';
 import { type ClusterFlags, clusterVerb, withClient } from './command.js';
 import { nodeTable } from './describe.js';
-import { note, print, printJson } from './output.js';
+import { note, outliveOutput, print, printJson } from './output.js';
 import { id } from './parse.js';
 
 export function command(): Command {
@@ -36,6 +36,7 @@ function change(name: string, description: string, act: (client: QuorateClient, 
     .action(async (nodeIds: string[], _flags: ClusterFlags, self: Command) => {
       // Flags before the word `drain` belong to `nodes`, those after it to `drain`: both are meant.
       const flags = merged(self);
+      outliveOutput('what was changed stays so, and the rest goes on');
       const wanted = nodeIds.map((each) => id(each, 'node'));
       await withClient(flags, async (client) => {
         for (const nodeId of wanted) {

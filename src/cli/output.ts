@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { EXIT } from './exit.js';
 
 /** The doors to the terminal: stdout for what was asked for, stderr for what happens meanwhile. */
 
@@ -28,14 +29,36 @@ export function note(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** `quorate tasks | head` closes our stdout: that is the reader's right, not an error. */
-export function endQuietlyOnClosedPipe(): void {
+interface Beyond {
+  /** What is so although it could not be printed. */
+  readonly allTheSame: string;
+  /** Whether the command then ends with `outputFailed`, if all else is well, or with a code of its own. */
+  readonly code: 'outputFailed' | 'own';
+}
+let beyond: Beyond | null = null;
+
+/** The command does more than print: it goes on when its stdout cannot be written. May be said again, in better words. */
+export function outliveOutput(allTheSame: string, code: Beyond['code'] = 'outputFailed'): void {
+  beyond = { allTheSame, code };
+}
+
+/**
+ * `quorate tasks | head` closes our stdout: that is the reader's right, not an error, and ends a command that only prints. Any other error of stdout (a full
+ * disk) is told once. Of stderr nothing can be told: what was to be said there is dropped.
+ */
+export function guardOutput(): void {
+  let failed = false;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    const left = error.code === 'EPIPE';
+    if (left && beyond === null) process.exit(EXIT.ok);
+    if (left || failed) return;
+    failed = true;
+    note(`error [outputFailed]: stdout could not be written (${error.message})${beyond === null ? '' : `; ${beyond.allTheSame}`}`);
+    if (beyond === null) process.exit(EXIT.outputFailed);
   });
-  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+  process.stderr.on('error', () => {});
+  process.on('exit', (code) => {
+    if (failed && code === EXIT.ok && beyond?.code === 'outputFailed') process.exitCode = EXIT.outputFailed;
   });
 }
 

@@ -9,7 +9,7 @@ import type { TaskView } from '../protocol/schemas.js';
 import { addTaskOptions, type ClusterFlags, clusterVerb, withClient } from './command.js';
 import { progressText } from './describe.js';
 import { EXIT, ExitWith, errorLine } from './exit.js';
-import { duration, note, paint, printJson } from './output.js';
+import { duration, note, outliveOutput, paint, printJson } from './output.js';
 import { type TaskFlags, taskRequest } from './parse.js';
 
 interface Flags extends ClusterFlags, TaskFlags {
@@ -31,6 +31,7 @@ export const command = (): Command =>
     .action(async (argv: string[], flags: Flags) => {
       // Who watches a command fail does not expect it to be run again: more attempts only if they are asked for.
       const request = taskRequest({ ...flags, attempts: flags.attempts ?? '1' }, argv, uuidv7);
+      outliveOutput(`'quorate tasks ${request.id}' shows what it printed`, 'own');
       let taken = false;
       const onTaken = (): void => {
         taken = true;

@@ -6,7 +6,7 @@ import type { TaskRequest, TaskView } from '../protocol/schemas.js';
 import { addTaskOptions, type ClusterFlags, clusterVerb, withClient } from './command.js';
 import { EXIT, ExitWith, errorLine, exitCodeOf, UsageError } from './exit.js';
 import { uuidv7 } from './ids.js';
-import { count, counted, note, paintState, print, printJson } from './output.js';
+import { count, counted, note, outliveOutput, paintState, print, printJson } from './output.js';
 import { id, type TaskFlags, taskDefaults, taskRequest } from './parse.js';
 import { ProgressBar } from './progress.js';
 
@@ -44,6 +44,7 @@ export const command = (): Command =>
       if (flags.file === undefined) return submitOne(taskRequest(flags, argv, uuidv7), flags);
       for (const name of ['id', 'handler', 'input', 'cwd'] as const)
         if (flags[name] !== undefined) throw new UsageError(`--${name} is for one task: in --file each line says its own`);
+      outliveOutput('what was submitted stays so, and the rest goes on');
       if (argv.length > 0) throw new UsageError('--file and a command were given: name one of them');
       return submitFile(flags.file, flags);
     });
@@ -51,6 +52,7 @@ export const command = (): Command =>
 async function submitOne(request: Named, flags: Flags): Promise<void> {
   await withClient(flags, async (client) => {
     const result = await client.submit(request);
+    outliveOutput(`task ${request.id} was submitted`);
     if (flags.wait !== true) {
       if (flags.json === true) printJson(result);
       else print(result.id);

@@ -8,7 +8,7 @@ import { type Handlers, Worker } from '../worker/index.js';
 import { collect, managersOption } from './command.js';
 import { EXIT, ExitWith, errorLine, UsageError } from './exit.js';
 import { announce, stopWithin, untilStopped } from './lifetime.js';
-import { note } from './output.js';
+import { note, outliveOutput } from './output.js';
 import { cpuMillis, durationMs, id, integer, isLoopback, managerAddresses, memoryMiB, pairs } from './parse.js';
 
 interface Flags {
@@ -55,6 +55,7 @@ export const command = (): Command =>
 
 async function serve(flags: Flags): Promise<void> {
   const stopped = untilStopped(flags.withParent === true);
+  outliveOutput('the worker goes on', 'own');
   const node = id(flags.node ?? hostname(), '--node');
   const graceMs = durationMs(flags.grace, '--grace');
   const handlers = flags.handlers === undefined ? null : await loadHandlers(flags.handlers);

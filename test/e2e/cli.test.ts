@@ -1,10 +1,14 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { freePort } from '../../src/cli/children.js';
 import { type CliCall, type CliResult, cli, isAlive, startCli, temporary, TestCluster, waitFor } from './cluster.js';
 import { openDoor } from './door.js';
 
 t.setTimeout(0);
+
+/** Every write to it fails with ENOSPC. */
+const FULL = '/dev/full';
 
 /** What it said when it ended: nobody waits for one that hangs. */
 async function within(what: string, call: CliCall): Promise<CliResult> {
@@ -211,6 +215,38 @@ t.test('what the commands of a person do', async (t) => {
     await cluster.cli('cancel', 'nowhere');
   });
 
+  await t.test(
+    'a stdout that cannot be written: one line says so, and what was done counts',
+    { skip: existsSync(FULL) ? false : `no ${FULL} here` },
+    async (t) => {
+      const full = (...args: string[]): Promise<CliResult> => cli(t, args, { managers: cluster.local.addresses, stdout: FULL });
+      const oneLine = (words: string): RegExp => new RegExp(`^error \\[outputFailed\\]: stdout could not be written \\(ENOSPC[^\n]*${words}[^\n]*\\n$`);
+      for (const args of [['tasks'], ['tasks', '--json'], ['nodes'], ['status'], ['tasks', 'with-env'], ['explain', 'with-env'], ['--help'], ['--version']])
+        t.match(await full(...args), { code: 74, stderr: oneLine('') }, args.join(' '));
+      t.match(await full('submit', '--id', 'unprinted', '--', 'true'), { code: 74, stderr: oneLine('task unprinted was submitted') });
+      t.match(await cluster.client.waitFor('unprinted'), { state: 'succeeded' });
+      t.match(await full('run', '--quiet', '--', 'sh', '-c', 'echo lost; exit 3'), { code: 3, stderr: oneLine("'quorate tasks .*' shows") });
+      t.match(await full('run', '--quiet', '--', 'echo', 'lost'), { code: 0, stderr: oneLine('') }, "a run keeps its task's code");
+    },
+  );
+
+  await t.test('a reader that leaves ends what only prints, and nothing else', async (t) => {
+    const leftBy = (args: string[], input = ''): Promise<CliResult> => {
+      const call = startCli(t, args, { managers: cluster.local.addresses, input });
+      call.process.stdout?.destroy();
+      return call.done;
+    };
+    t.match(await leftBy(['tasks']), { code: 0, stderr: '' });
+    t.match(await leftBy(['--help']), { code: 0, stderr: '' });
+    t.match(await leftBy(['run', '--quiet', '--', 'sh', '-c', 'echo unheard; exit 3']), { code: 3, stderr: '' });
+    const many = Array.from({ length: 3000 }, (_, at) =>
+      JSON.stringify({ id: `unheard-${at}`, run: { type: 'handler', name: 'digest', input: { text: '' } } }),
+    );
+    t.match(await leftBy(['submit', '--file', '-'], many.join('\n')), { code: 0, stderr: /3,000 tasks submitted/ });
+    t.match(await leftBy(['submit', '--file', '-'], '{"run":1}'), { code: 1, stderr: /1 refused/ });
+    t.match(await leftBy(['cancel', 'with-env', 'nobody']), { code: /[45]/, stderr: /nobody/ }, 'the second is heard of, too');
+  });
+
   await t.test('status for people', async (t) => {
     const status = await cluster.cli('status');
     t.equal(status.code, 0);
@@ -286,6 +322,34 @@ t.test('dev: a whole cluster with one command, and nothing left after Ctrl-C', a
   t.equal(ended.code, 0, ended.stdout + ended.stderr);
   t.match(events().at(-1), { event: 'ended', clean: true });
   t.strictSame(pids.filter(isAlive), [], 'no process is left');
+});
+
+t.test('dev: its directory goes when its reader has gone', async (t) => {
+  const TMPDIR = temporary(t);
+  const dev = startCli(t, ['dev', '--managers', '1', '--workers', '0', '--port', '31300'], { env: { TMPDIR } });
+  await waitFor('a first line', () => /serves/.test(dev.stdout()), dev.stderr);
+  t.equal(readdirSync(TMPDIR).length, 1);
+  dev.process.stdout?.destroy();
+  dev.process.kill('SIGINT');
+  t.match(await within('dev to end', dev), { code: 0, stderr: '' });
+  t.strictSame(readdirSync(TMPDIR), []);
+});
+
+t.test('a manager and a worker live without a log that can be written', { skip: existsSync(FULL) ? false : `no ${FULL} here` }, async (t) => {
+  const taken = new Set<number>();
+  const [api, peer] = [await freePort(taken, null), await freePort(taken, null)];
+  const address = `http://127.0.0.1:${api}`;
+  const noisy = ['--log-level', 'debug'];
+  const data = join(temporary(t), 'data');
+  const manager = startCli(t, ['manager', '--id', '1', '--data', data, '--member', `1=127.0.0.1:${peer},${address}`, ...noisy], { stderr: FULL });
+  await waitFor('the manager', () => /serves/.test(manager.stdout()));
+  const worker = startCli(t, ['worker', '--node', 'n1', ...noisy], { managers: [address], stderr: FULL });
+  await waitFor('the worker', () => /registered/.test(worker.stdout()));
+  t.match(await cli(t, ['run', '--quiet', '--', 'echo', 'hello'], { managers: [address] }), { code: 0, stdout: 'hello\n' });
+  for (const each of [worker, manager]) {
+    each.process.kill('SIGTERM');
+    t.match(await within('it to stop', each), { code: 0, signal: null });
+  }
 });
 
 t.test('nothing outlives a parent that is killed', async (t) => {

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -63,26 +63,33 @@ export interface CliCall {
   stderr(): string;
 }
 
+export interface CliOptions {
+  readonly managers?: readonly string[];
+  readonly input?: string;
+  readonly env?: Record<string, string>;
+  /** Files to write to instead of a pipe that the test reads. */
+  readonly stdout?: string;
+  readonly stderr?: string;
+}
+
 /** Starts `quorate ...`. It is killed with the test. */
-export function startCli(
-  t: Test,
-  args: readonly string[],
-  options: { readonly managers?: readonly string[]; readonly input?: string; readonly env?: Record<string, string> } = {},
-): CliCall {
+export function startCli(t: Test, args: readonly string[], options: CliOptions = {}): CliCall {
+  const files = [options.stdout, options.stderr].map((path) => (path === undefined ? null : openSync(path, 'w')));
   const child = spawn(process.execPath, [CLI, ...args], {
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', files[0] ?? 'pipe', files[1] ?? 'pipe'],
     env: { ...process.env, NO_COLOR: '1', ...(options.managers === undefined ? {} : { QUORATE_MANAGERS: options.managers.join(',') }), ...options.env },
   });
   let stdout = '';
   let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;
   });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  child.stdin.on('error', () => {});
-  child.stdin.end(options.input ?? '');
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(options.input ?? '');
+  for (const file of files) if (file !== null) closeSync(file);
   t.teardown(() => {
     child.kill('SIGKILL');
   });
@@ -92,7 +99,7 @@ export function startCli(
   return { process: child, done, stdout: () => stdout, stderr: () => stderr };
 }
 
-export const cli = (t: Test, args: readonly string[], options: Parameters<typeof startCli>[2] = {}): Promise<CliResult> => startCli(t, args, options).done;
+export const cli = (t: Test, args: readonly string[], options: CliOptions = {}): Promise<CliResult> => startCli(t, args, options).done;
 
 export function isAlive(pid: number): boolean {
   try {

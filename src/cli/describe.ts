@@ -1,6 +1,7 @@
 import type { ClusterView, NodeView, TaskView } from '../protocol/schemas.js';
 import { count, duration, memory, paintState, time } from './output.js';
 import { type Column, fields, table } from './table.js';
+import { plain, shellWord } from './text.js';
 
 /** How tasks and nodes look to a person. */
 
@@ -11,11 +12,11 @@ interface RunView {
   readonly input?: unknown;
 }
 
-/** `sha256sum 'a file'`, `resize {"width":10}` */
+/** `sha256sum 'a file'`, `resize {"width":10}`: one line, whatever it holds. */
 export function runText(run: unknown): string {
   const view = run as RunView;
-  if (view.type === 'exec') return (view.argv ?? []).map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
-  return `${view.name ?? '?'}${view.input === undefined || view.input === null ? '' : ` ${JSON.stringify(view.input)}`}`;
+  if (view.type === 'exec') return plain((view.argv ?? []).map(shellWord).join(' '));
+  return plain(`${view.name ?? '?'}${view.input === undefined || view.input === null ? '' : ` ${JSON.stringify(view.input)}`}`);
 }
 
 const TASK_COLUMNS: readonly Column[] = [
@@ -25,7 +26,7 @@ const TASK_COLUMNS: readonly Column[] = [
   { title: 'ATTEMPT', align: 'right' },
   { title: 'EPOCH', align: 'right' },
   { title: 'AGE', align: 'right' },
-  { title: 'RUN', shrinks: true },
+  { title: 'RUN', shrinks: true, most: 200 },
 ];
 
 export function taskTable(tasks: readonly TaskView[], wallMs: number): string {
@@ -82,8 +83,8 @@ export function taskDetail(task: TaskView, wallMs: number): string {
   if (result !== null) {
     if (result.exitCode !== null) rows.push(['exit code', String(result.exitCode)]);
     if (result.signal !== null) rows.push(['signal', result.signal]);
-    if (result.error !== null) rows.push(['error', result.error]);
-    if (result.value !== null) rows.push(['value', JSON.stringify(result.value)]);
+    if (result.error !== null) rows.push(['error', result.error.split(/\r?\n/).map(plain).join('\n')]);
+    if (result.value !== null) rows.push(['value', plain(JSON.stringify(result.value))]);
   }
   const parts = [fields(rows)];
   if (task.attempts.length > 0) parts.push(attemptTable(task));
@@ -108,13 +109,13 @@ function attemptTable(task: TaskView): string {
       each.nodeId,
       each.end ?? (each.startedAtMs === null ? 'assigned' : 'running'),
       each.endedAtMs === null ? '-' : duration(each.endedAtMs - each.assignedAtMs),
-      each.reason ?? '',
+      plain(each.reason ?? ''),
     ]),
   );
 }
 
 export function progressText(progress: NonNullable<TaskView['progress']>): string {
-  return [progress.fraction === null ? '' : `${Math.floor(progress.fraction * 100)}%`, progress.message ?? ''].filter((part) => part !== '').join(' ');
+  return [progress.fraction === null ? '' : `${Math.floor(progress.fraction * 100)}%`, plain(progress.message ?? '')].filter((part) => part !== '').join(' ');
 }
 
 export function nodeTable(nodes: readonly NodeView[], wallMs: number): string {

@@ -1,4 +1,5 @@
 import { QuorateError } from '../protocol/errors.js';
+import { plain } from './text.js';
 
 /** What the process answers with. `run` answers with the code of its task instead, and with `lost` where others say `unreachable`. */
 export const EXIT = {
@@ -83,5 +84,5 @@ export function codeOf(error: unknown): string {
 /** `error [code]: what happened, to which thing, what to do`: one line, whatever the error brought along. */
 export function errorLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return `error [${codeOf(error)}]: ${message.replace(/\s*\n\s*/g, ' ').trim()}`;
+  return `error [${codeOf(error)}]: ${plain(message.replace(/\s*\n\s*/g, ' ').trim())}`;
 }

@@ -11,6 +11,7 @@ import { progressText } from './describe.js';
 import { EXIT, ExitWith, errorLine } from './exit.js';
 import { duration, note, outliveOutput, paint, printJson } from './output.js';
 import { type TaskFlags, taskRequest } from './parse.js';
+import { firstLine } from './text.js';
 
 interface Flags extends ClusterFlags, TaskFlags {
   quiet?: boolean;
@@ -160,7 +161,7 @@ export function situation(task: TaskView): string {
   if (task.state === 'running') return `${task.id} running ${where}${task.progress === null ? '' : ` ${progressText(task.progress)}`}`;
   const before = task.attempts.at(-1);
   if (before === undefined || before.end === null) return `${task.id} pending; 'quorate explain ${task.id}' tells why`;
-  return `${task.id} pending again: attempt ${before.attempt} ended as ${before.end}${before.reason === null ? '' : ` (${before.reason})`}`;
+  return `${task.id} pending again: attempt ${before.attempt} ended as ${before.end}${before.reason === null ? '' : ` (${firstLine(before.reason)})`}`;
 }
 
 function printResult(task: TaskView): void {
@@ -172,13 +173,14 @@ function printResult(task: TaskView): void {
   if (run.type === 'handler' && task.state === 'succeeded') printJson(result.value ?? null);
 }
 
-function failure(task: TaskView): string {
+/** In a few words: a handler's whole stack is for `quorate tasks ID`. */
+export function failure(task: TaskView): string {
   const result = task.result;
   const last = task.attempts.at(-1);
   if (last?.end === 'timedOut') return `timed out after ${duration(task.timeoutMs)}`;
-  if (result === null) return last?.reason ?? last?.end ?? 'no result';
+  if (result === null) return firstLine(last?.reason ?? last?.end ?? 'no result');
   if (result.signal !== null) return `ended by ${result.signal}`;
-  if (result.error !== null) return result.error;
+  if (result.error !== null) return firstLine(result.error);
   return `exit code ${result.exitCode ?? '?'}`;
 }
 

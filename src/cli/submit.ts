@@ -7,7 +7,7 @@ import { addTaskOptions, type ClusterFlags, clusterVerb, withClient } from './co
 import { EXIT, ExitWith, errorLine, exitCodeOf, UsageError } from './exit.js';
 import { uuidv7 } from './ids.js';
 import { count, counted, note, outliveOutput, paintState, print, printJson } from './output.js';
-import { id, type TaskFlags, taskDefaults, taskRequest } from './parse.js';
+import { id, pairs, type TaskFlags, taskDefaults, taskRequest } from './parse.js';
 import { ProgressBar } from './progress.js';
 
 interface Flags extends ClusterFlags, TaskFlags {
@@ -93,7 +93,7 @@ async function submitFile(path: string, flags: Flags): Promise<void> {
       const ids: string[] = [];
       const underWay = new Set<Promise<void>>();
       try {
-        for await (const portion of portions(path, taskDefaults(flags), tally, refuse)) {
+        for await (const portion of portions(path, taskDefaults(flags), { env: pairs(flags.env ?? [], '--env') }, tally, refuse)) {
           const sent = send(client, portion, tally, refuse, flags, ids)
             .catch((error: unknown) => {
               failure ??= error;
@@ -132,6 +132,7 @@ interface Line {
 async function* portions(
   path: string,
   defaults: Omit<TaskRequest, 'run' | 'id'>,
+  ofCommands: CommandDefaults,
   tally: Tally,
   refuse: (line: number, error: unknown) => void,
 ): AsyncGenerator<Line[]> {
@@ -151,7 +152,7 @@ async function* portions(
     if (next.value.trim() === '') continue;
     tally.read += 1;
     try {
-      portion.push({ number, task: taskOfLine(next.value, defaults) });
+      portion.push({ number, task: taskOfLine(next.value, defaults, ofCommands) });
       bytes += next.value.length;
     } catch (error) {
       refuse(number, error);
@@ -165,8 +166,13 @@ async function* portions(
   if (portion.length > 0) yield portion;
 }
 
+/** What lines of commands get, and those of handlers do not. */
+interface CommandDefaults {
+  readonly env: Readonly<Record<string, string>>;
+}
+
 /** Only what must be known here is looked at; the manager checks the rest and answers per task. */
-export function taskOfLine(text: string, defaults: Omit<TaskRequest, 'run' | 'id'>): Named {
+export function taskOfLine(text: string, defaults: Omit<TaskRequest, 'run' | 'id'>, { env }: CommandDefaults = { env: {} }): Named {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -177,7 +183,13 @@ export function taskOfLine(text: string, defaults: Omit<TaskRequest, 'run' | 'id
     throw new UsageError('not a task: a line looks like {"run":{"type":"exec","argv":["true"]}}', 'invalidRequest');
   }
   const task = value as TaskRequest;
-  return { ...defaults, ...task, id: task.id === undefined ? uuidv7() : id(task.id, 'id') };
+  const run = withEnvironment(task.run, env);
+  return { ...defaults, ...task, run, id: task.id === undefined ? uuidv7() : id(task.id, 'id') };
+}
+
+function withEnvironment(run: TaskRequest['run'], env: CommandDefaults['env']): TaskRequest['run'] {
+  if (Object.keys(env).length === 0 || run?.type !== 'exec' || typeof (run.env ?? {}) !== 'object') return run;
+  return { ...run, env: { ...env, ...run.env } };
 }
 
 async function send(

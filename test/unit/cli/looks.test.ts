@@ -1,8 +1,9 @@
 import t from 'tap';
 import { constraintText, runText, taskDetail, taskTable } from '../../../src/cli/describe.js';
+import { errorLine } from '../../../src/cli/exit.js';
 import { count, counted, duration } from '../../../src/cli/output.js';
 import { progressLine } from '../../../src/cli/progress.js';
-import { exitCodeOfTask, situation } from '../../../src/cli/run.js';
+import { exitCodeOfTask, failure, situation } from '../../../src/cli/run.js';
 import { fields, table } from '../../../src/cli/table.js';
 import handlers from '../../../src/cli/sample-handlers.js';
 import { taskOfLine } from '../../../src/cli/submit.js';
@@ -84,6 +85,52 @@ t.test('a table is aligned, cut to the terminal, and carries no control characte
   );
 });
 
+t.test('a long cell makes nobody else long, and many rows are drawn as fast as few', async (t) => {
+  const long = task({ run: { type: 'handler', name: 'big', input: 'x'.repeat(1 << 20) } });
+  const drawn = taskTable([long, ...Array.from({ length: 600 }, (_, at) => task({ id: `job-${at}` }))], NOW_MS);
+  t.ok(
+    drawn.split('\n').every((line) => line.length < 300),
+    'off a terminal, too, RUN is cut',
+  );
+  t.match(drawn.split('\n')[1], /big "x+…$/);
+  const heads = [{ title: 'ID' }, { title: 'TEXT', shrinks: true }];
+  t.equal(table(heads, [['a', 'x'.repeat(5000)]]).split('\n')[1]?.length, 'ID  '.length + 5000, 'other columns are whole off a terminal');
+  const uncut = table(heads, [['a', 'x'.repeat(1 << 20)], ...Array.from({ length: 200_000 }, () => ['b', 'y'])]);
+  t.ok(uncut.length < 4 << 20, `${uncut.length} characters`);
+  t.equal(
+    table(heads, [
+      ['漢字', 'a'],
+      ['b', 'c'],
+    ]),
+    'ID    TEXT\n漢字  a\nb     c',
+    'a wide character takes two cells',
+  );
+  t.equal(table(heads, [['a', '漢'.repeat(20)]], 14).split('\n')[1], 'a   漢漢漢漢…');
+  t.equal(table(heads, [['a', '🙂'.repeat(20)]], 14).split('\n')[1], 'a   🙂🙂🙂🙂…');
+});
+
+t.test('nothing a task brought along reaches the terminal as more than text', async (t) => {
+  const clear = '\u001b[2J\u001b]0;title\u0007\u009b8m\u001b[31mred';
+  const hostile = task({
+    state: 'failed',
+    finishedAtMs: NOW_MS,
+    run: { type: 'exec', argv: ['printf', clear, 'a\nb'], env: {}, cwd: null },
+    progress: { fraction: null, message: clear },
+    attempts: [attempt('failed', clear)],
+    result: result({ error: `Error: ${clear}\n    at one\n    at two`, value: clear }),
+  });
+  const detail = taskDetail(hostile, NOW_MS);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+  const control = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
+  t.notMatch(detail, control, JSON.stringify(detail));
+  t.match(detail, /error {8}Error: .*red\n {13} {4}at one\n {13} {4}at two\n/, 'a stack is kept, each line below the first');
+  t.match(detail, /run +printf '.*red' 'a b'\n/);
+  t.notOk(taskTable([hostile], NOW_MS).includes('\u001b'));
+  t.notMatch(situation({ ...hostile, state: 'running' }), control);
+  t.notMatch(situation({ ...hostile, state: 'pending' }), control);
+  t.notMatch(errorLine(new Error(clear)), control);
+});
+
 t.test('numbers and times as people read them', async (t) => {
   t.strictSame([0, 240, 1500, 14_000, 119_000, 180_000, 7_200_000, 200_000_000].map(duration), [
     '0.00 s',
@@ -142,6 +189,13 @@ t.test('run follows a task in words', async (t) => {
     situation(task({ state: 'pending', attempts: [attempt('lost', 'node n1 was lost')] })),
     'job-1 pending again: attempt 1 ended as lost (node n1 was lost)',
   );
+  const stack = 'TypeError: no path\n    at handler (a.js:1:2)\n    at run (b.js:3:4)';
+  t.equal(
+    situation(task({ state: 'pending', attempts: [attempt('failed', stack)] })),
+    'job-1 pending again: attempt 1 ended as failed (TypeError: no path)',
+    'of a stack its first line',
+  );
+  t.equal(failure(task({ state: 'failed', attempts: [attempt('failed', stack)], result: result({ error: stack }) })), 'TypeError: no path');
 });
 
 t.test("run exits with its task's code", async (t) => {
@@ -164,6 +218,20 @@ t.test('a line of --file', async (t) => {
     attemptsMax: 2,
   });
   t.match(taskOfLine('{"run":{"type":"handler","name":"x"}}', {}).id, /^[0-9a-f-]{36}$/, 'gets an id of its own, so that sending it again is safe');
+  const defaults = { env: { A: 'flag', B: 'flag' } };
+  t.strictSame(
+    taskOfLine('{"id":"a","run":{"type":"exec","argv":["true"],"env":{"B":"line"}}}', {}, defaults).run,
+    { type: 'exec', argv: ['true'], env: { A: 'flag', B: 'line' } },
+    '--env is a default for each variable',
+  );
+  t.strictSame(taskOfLine('{"id":"a","run":{"type":"exec","argv":["true"]}}', {}, defaults).run, {
+    type: 'exec',
+    argv: ['true'],
+    env: { A: 'flag', B: 'flag' },
+  });
+  t.strictSame(taskOfLine('{"id":"a","run":{"type":"handler","name":"x"}}', {}, defaults).run, { type: 'handler', name: 'x' }, 'a handler has no environment');
+  for (const run of ['5', 'null', '{"type":"exec","argv":["true"],"env":7}'])
+    t.strictSame(taskOfLine(`{"id":"a","run":${run}}`, {}, defaults).run, JSON.parse(run), 'what is wrong is for the manager to refuse');
   for (const text of ['', '{', '[]', '1', 'null', '{}', '{"id":"a b","run":{}}'])
     t.throws(() => taskOfLine(text, {}), { name: 'UsageError' }, JSON.stringify(text));
 });

@@ -123,12 +123,31 @@ export async function finishCreation(directory: Directory): Promise<void> {
   await syncDirectory(directory.path);
 }
 
-async function makeDurably(path: string): Promise<void> {
-  const first = await fsp.mkdir(path, { recursive: true });
-  if (first === undefined) return;
-  // Each new directory's entry lies in its parent.
-  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
+/**
+ * The directory, and those above it that are missing, on disk. Level by level: Node's recursive mkdir asks without end, on a thread that nothing can stop, where
+ * a file system answers ENOENT although the parent is there (/proc does).
+ */
+export async function makeDurably(path: string): Promise<void> {
+  const missing: string[] = [];
+  for (let level = path; !(await isThere(level)); level = dirname(level)) missing.push(level);
+  for (const level of missing.reverse()) {
+    await fsp.mkdir(level).catch((error: NodeJS.ErrnoException) => {
+      // Another process makes the same: what matters is that it is there.
+      if (error.code !== 'EEXIST') throw error;
+    });
+    // Each new directory's entry lies in its parent.
+    await syncDirectory(dirname(level));
+  }
 }
+
+const isThere = (path: string): Promise<boolean> =>
+  fsp.stat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return false;
+      throw error;
+    },
+  );
 
 export async function writeFileDurably(path: string, content: string | Uint8Array): Promise<void> {
   const file = await fsp.open(path, 'w');

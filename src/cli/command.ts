@@ -1,5 +1,7 @@
 import { Command, Option } from 'commander';
 import { QuorateClient } from '../client/index.js';
+import { EXIT, ExitWith, errorLine, exitCodeOf } from './exit.js';
+import { note } from './output.js';
 import { durationMs, managerAddresses } from './parse.js';
 
 export const DEFAULT_MANAGERS = 'http://127.0.0.1:7101';
@@ -27,6 +29,22 @@ export function clusterVerb(name: string, description: string): Command {
 
 /** Collects a flag that may be given many times. */
 export const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+
+/** Does it for each, also when it fails for one before; ends with the code of the first that failed. When nobody answers, the others are not tried. */
+export async function forEach(ids: readonly string[], act: (id: string) => Promise<void>): Promise<void> {
+  let first: number | null = null;
+  for (const each of ids) {
+    try {
+      await act(each);
+    } catch (error) {
+      note(errorLine(error));
+      const code = exitCodeOf(error);
+      if (code === EXIT.unreachable) throw new ExitWith(code);
+      first ??= code;
+    }
+  }
+  if (first !== null) throw new ExitWith(first);
+}
 
 /** Runs `work` with a client and closes it, however that ends. */
 export async function withClient<T>(flags: ClusterFlags, work: (client: QuorateClient) => Promise<T>): Promise<T> {

@@ -1,16 +1,18 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { makeDurably, openFailed } from '../../storage/directory.js';
 import { QuorateClient } from '../client/index.js';
 import { sleep, systemClock } from '../clock.js';
 import type { ClusterView } from '../protocol/schemas.js';
 import { asChild, Child, exitText, type ManagerPlace, managerArgs, placeManagers } from './children.js';
 import { DEFAULT_MANAGERS } from './command.js';
-import { EXIT, ExitWith, UsageError } from './exit.js';
+import { EXIT, ExitWith, errorText, UsageError } from './exit.js';
 import { untilStopped } from './lifetime.js';
-import { count, counted, duration, outliveOutput, paint, print, printJson } from './output.js';
+import { count, counted, duration, note, outliveOutput, paint, print, printJson } from './output.js';
 import { integer } from './parse.js';
+import { shellWord } from './text.js';
 
 interface Flags {
   managers: string;
@@ -23,6 +25,7 @@ interface Flags {
 }
 
 const CLUSTER = 'dev';
+const MANAGERS: readonly string[] = ['1', '3', '5'];
 const LOOK_MS = 500;
 const TASKS_MS = 3000;
 const READY_MS = 30_000;
@@ -30,7 +33,7 @@ const READY_MS = 30_000;
 export const command = (): Command =>
   new Command('dev')
     .description('A whole cluster on this machine: real managers and workers as processes of their own. Ctrl-C ends all of them.')
-    .addOption(new Option('--managers <n>', 'how many managers').choices(['1', '3', '5']).default('3'))
+    .addOption(new Option('--managers <n>', 'how many managers').choices(MANAGERS).default('3'))
     .option('--workers <n>', 'how many workers', '2')
     .option('--data <directory>', 'keep the data here, and go on from there next time (default: a temporary directory, removed at the end)')
     .option('--port <n>', 'the API port of manager 1; the others follow. Taken ports are passed over', '7101')
@@ -42,7 +45,7 @@ export const command = (): Command =>
       outliveOutput('the cluster goes on', 'own');
       const workers = integer(flags.workers, '--workers', 0, 100);
       const port = integer(flags.port, '--port', 1024, 64_000);
-      const data = dataDirectory(flags, Number(flags.managers));
+      const data = await dataDirectory(flags, Number(flags.managers));
       const dev = new Dev(flags, data.path);
       let code: number = EXIT.ok;
       try {
@@ -50,28 +53,45 @@ export const command = (): Command =>
         dev.say('stopping', `stopping (${why})`, { reason: why });
       } catch (error) {
         code = EXIT.failed;
-        dev.say('failed', `error [devFailed]: ${(error as Error).message}`, { error: (error as Error).message });
+        const { message } = error as Error;
+        note(errorText('devFailed', message));
+        if (flags.json === true) dev.say('failed', '', { error: message });
       }
       if (!(await dev.end())) code = EXIT.failed;
       if (data.temporary) rmSync(data.path, { recursive: true, force: true });
       throw new ExitWith(code);
     });
 
-function dataDirectory(flags: Flags, managers: number): { readonly path: string; readonly temporary: boolean } {
-  if (flags.data === undefined) return { path: mkdtempSync(join(tmpdir(), 'quorate-dev-')), temporary: true };
-  const path = resolve(flags.data);
-  mkdirSync(path, { recursive: true });
-  const note = join(path, 'dev.json');
-  if (existsSync(note)) {
-    const before = JSON.parse(readFileSync(note, 'utf8')) as { managers: number };
-    if (before.managers !== managers)
+/** @throws StorageError storageOpenFailed; UsageError when what is there is of another cluster. */
+async function dataDirectory(flags: Flags, managers: number): Promise<{ readonly path: string; readonly temporary: boolean }> {
+  const path = flags.data === undefined ? tmpdir() : resolve(flags.data);
+  try {
+    if (flags.data === undefined) return { path: mkdtempSync(join(path, 'quorate-dev-')), temporary: true };
+    await makeDurably(path);
+    const note = join(path, 'dev.json');
+    const before = existsSync(note) ? managersOf(readFileSync(note, 'utf8')) : managers;
+    if (before === null)
       throw new UsageError(
-        `--managers ${managers}: the data in ${path} is of ${before.managers} managers; say --managers ${before.managers}, or take another directory`,
+        `--data ${path}: ${note} does not say of how many managers the data is; write {"managers":3} into it (as many as there are directories manager-N), or take another directory`,
+        'invalidConfig',
       );
-  } else {
+    if (before !== managers)
+      throw new UsageError(`--managers ${managers}: the data in ${path} is of ${before} managers; say --managers ${before}, or take another directory`);
     writeFileSync(note, `${JSON.stringify({ managers })}\n`);
+    return { path, temporary: false };
+  } catch (error) {
+    throw error instanceof UsageError ? error : openFailed(path, error);
   }
-  return { path, temporary: false };
+}
+
+/** What an earlier start noted, or null if this is no such note. */
+function managersOf(text: string): number | null {
+  try {
+    const { managers } = JSON.parse(text) as { readonly managers?: unknown };
+    return MANAGERS.includes(String(managers)) ? Number(managers) : null;
+  } catch {
+    return null;
+  }
 }
 
 class Dev {
@@ -149,7 +169,7 @@ class Dev {
         pid: child.pid,
         ...exit,
       });
-      if (this.#flags.json !== true) print(`          start it again with: quorate ${args.join(' ')}`);
+      if (this.#flags.json !== true) print(`          start it again with: quorate ${args.map(shellWord).join(' ')}`);
     });
     return child;
   }

@@ -1,4 +1,7 @@
-import { QuorateError } from '../protocol/errors.js';
+import type { StorageError } from '../../storage/storage.js';
+import type { ConfigError } from '../manager/config.js';
+import type { ListenError } from '../manager/manager.js';
+import { ERROR_STATUS, type ErrorCode, QuorateError } from '../protocol/errors.js';
 import { plain } from './text.js';
 
 /** What the process answers with. `run` answers with the code of its task instead, and with `lost` where others say `unreachable`. */
@@ -32,8 +35,8 @@ export const EXIT_HELP = `Exit codes:
 
 /** A mistake in how the command was called. `what` says which thing and what to do. */
 export class UsageError extends Error {
-  readonly code: string;
-  constructor(what: string, code = 'usage') {
+  readonly code: CliCode;
+  constructor(what: string, code: CliCode = 'usage') {
     super(what);
     this.name = 'UsageError';
     this.code = code;
@@ -76,13 +79,40 @@ export function exitCodeOf(error: unknown): number {
   }
 }
 
-export function codeOf(error: unknown): string {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code !== '') return error.code;
-  return 'internal';
+/** What only the command line says, beside what the API, the storage and the start of a manager say. */
+const OWN_CODES = ['usage', 'invalidHandlers', 'devFailed', 'stopTimeout', 'outputFailed', 'systemError'] as const;
+const OTHER_CODES: Record<StorageError['code'] | ConfigError['code'] | ListenError['code'], true> = {
+  invalidConfig: true,
+  addressInUse: true,
+  addressUnavailable: true,
+  storageLocked: true,
+  identityMismatch: true,
+  formatVersion: true,
+  storageDamaged: true,
+  snapshotDamaged: true,
+  storageWriteFailed: true,
+  storageOpenFailed: true,
+  storageClosed: true,
+};
+export type CliCode = ErrorCode | (typeof OWN_CODES)[number] | keyof typeof OTHER_CODES;
+/** Every code that can stand in `error [code]`: docs/cli.md lists them. */
+export const CLI_CODES: ReadonlySet<string> = new Set<CliCode>([
+  ...OWN_CODES,
+  ...(Object.keys(OTHER_CODES) as (keyof typeof OTHER_CODES)[]),
+  ...(Object.keys(ERROR_STATUS) as ErrorCode[]),
+]);
+
+/** One of `CLI_CODES`, whatever code the error came with: those of the operating system and of Node are not ours to promise. */
+export function codeOf(error: unknown): CliCode {
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (CLI_CODES.has(code)) return code as CliCode;
+  return /^E[A-Z0-9]+$/.test(code) ? 'systemError' : 'internal';
 }
 
 /** `error [code]: what happened, to which thing, what to do`: one line, whatever the error brought along. */
 export function errorLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return `error [${codeOf(error)}]: ${plain(message.replace(/\s*\n\s*/g, ' ').trim())}`;
+  return errorText(codeOf(error), message);
 }
+
+export const errorText = (code: CliCode, message: string): string => `error [${code}]: ${plain(message.replace(/\s*\n\s*/g, ' ').trim())}`;

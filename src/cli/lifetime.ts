@@ -1,3 +1,4 @@
+import { errorText } from './exit.js';
 import { note, print, printJson } from './output.js';
 
 /** The life of a process that serves: what ends it, and what it says. */
@@ -35,7 +36,9 @@ export function announce(json: boolean, event: { readonly event: string } & Reco
 /** A stop that hangs ends the process anyway. Milliseconds; the timer itself holds nothing up. */
 export function stopWithin(ms: number, what: string): void {
   const timer = setTimeout(() => {
-    note(`error [stopTimeout]: ${what} did not stop within ${ms} ms (still there: ${[...new Set(process.getActiveResourcesInfo())].join(', ')}); ending it`);
+    note(
+      errorText('stopTimeout', `${what} did not stop within ${ms} ms (still there: ${[...new Set(process.getActiveResourcesInfo())].join(', ')}); ending it`),
+    );
     process.exit(1);
   }, ms);
   timer.unref();

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { QuorateClient } from '../client/index.js';
 import { systemClock } from '../clock.js';
-import { type ClusterFlags, clusterVerb, withClient } from './command.js';
+import { type ClusterFlags, clusterVerb, forEach, withClient } from './command.js';
 import { nodeTable } from './describe.js';
 import { note, outliveOutput, print, printJson } from './output.js';
 import { id } from './parse.js';
@@ -38,13 +38,13 @@ function change(name: string, description: string, act: (client: QuorateClient, 
       const flags = merged(self);
       outliveOutput('what was changed stays so, and the rest goes on');
       const wanted = nodeIds.map((each) => id(each, 'node'));
-      await withClient(flags, async (client) => {
-        for (const nodeId of wanted) {
+      await withClient(flags, (client) =>
+        forEach(wanted, async (nodeId) => {
           const answer = await act(client, nodeId);
           if (flags.json === true) printJson(answer ?? { id: nodeId });
           else print(`${nodeId} ${done}`);
-        }
-      });
+        }),
+      );
     });
 }
 

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { EXIT } from './exit.js';
+import { EXIT, errorText } from './exit.js';
 
 /** The doors to the terminal: stdout for what was asked for, stderr for what happens meanwhile. */
 
@@ -53,7 +53,7 @@ export function guardOutput(): void {
     if (left && beyond === null) process.exit(EXIT.ok);
     if (left || failed) return;
     failed = true;
-    note(`error [outputFailed]: stdout could not be written (${error.message})${beyond === null ? '' : `; ${beyond.allTheSame}`}`);
+    note(errorText('outputFailed', `stdout could not be written (${error.message})${beyond === null ? '' : `; ${beyond.allTheSame}`}`));
     if (beyond === null) process.exit(EXIT.outputFailed);
   });
   process.stderr.on('error', () => {});

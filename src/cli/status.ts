@@ -3,7 +3,7 @@ import type { QuorateClient } from '../client/index.js';
 import type { ClusterView } from '../protocol/schemas.js';
 import { type ClusterFlags, clusterVerb, withClient } from './command.js';
 import { nodeCounts, taskCounts } from './describe.js';
-import { EXIT, ExitWith, errorLine } from './exit.js';
+import { EXIT, ExitWith, errorLine, errorText } from './exit.js';
 import { count, note, paint, paintState, print, printJson } from './output.js';
 import { managerAddresses } from './parse.js';
 import { fields, table } from './table.js';
@@ -27,12 +27,15 @@ export const command = (): Command =>
       if (best === null) {
         const first = seen[0];
         note(
-          `error [noLeader]: no manager answered at ${seen.map(({ address }) => address).join(', ')} (${first?.error ?? 'no address'}); start one, or name others with --managers`,
+          errorText(
+            'noLeader',
+            `no manager answered at ${seen.map(({ address }) => address).join(', ')} (${first?.error ?? 'no address'}); start one, or name others with --managers`,
+          ),
         );
         throw new ExitWith(EXIT.unreachable);
       }
       if (!seen.some(({ view }) => view?.role === 'leader')) {
-        note('error [noLeader]: no manager leads just now: a majority of the managers must run and reach each other; nothing is lost meanwhile');
+        note(errorText('noLeader', 'no manager leads just now: a majority of the managers must run and reach each other; nothing is lost meanwhile'));
         throw new ExitWith(EXIT.unreachable);
       }
     });

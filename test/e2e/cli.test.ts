@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { freePort } from '../../src/cli/children.js';
@@ -141,6 +141,12 @@ t.test('what the commands of a person do', async (t) => {
     t.match(await cluster.client.waitFor('long', { timeoutMs: 90_000 }), { state: 'cancelled' });
     t.match(await cluster.cli('cancel', 'nobody'), { code: 4, stderr: /^error \[taskNotFound\]: .*nobody/ });
     t.equal((await cluster.cli('cancel', 'with-env')).code, 5, 'a finished task is a conflict');
+    t.match(
+      await cluster.cli('cancel', 'nobody', 'with-env'),
+      { code: 4, stderr: /taskNotFound[\s\S]*taskFinished/ },
+      'all are tried; the first that failed gives the code',
+    );
+    t.match(await cluster.cli('cancel', 'with-env', 'nobody'), { code: 5 });
   });
 
   await t.test('submit: one, the same again, another under its id', async (t) => {
@@ -200,6 +206,8 @@ t.test('what the commands of a person do', async (t) => {
     t.match(await cluster.cli('nodes', 'undrain', 'w1'), { code: 0 });
     t.match(lines((await cluster.cli('nodes', '--json', 'w1')).stdout), [{ id: 'w1', state: 'ready' }]);
     t.match(await cluster.cli('nodes', 'drain', 'nobody'), { code: 4, stderr: /^error \[nodeNotFound\]/ });
+    t.match(await cluster.cli('nodes', 'drain', 'w1', 'nobody', 'w2'), { code: 4, stdout: 'w1 gets no new tasks\nw2 gets no new tasks\n', stderr: /nobody/ });
+    t.match(await cluster.cli('nodes', 'undrain', 'w1', 'w2'), { code: 0 });
   });
 
   await t.test('explain says why a task waits, and what would help', async (t) => {
@@ -325,14 +333,46 @@ t.test('dev: a whole cluster with one command, and nothing left after Ctrl-C', a
 });
 
 t.test('dev: its directory goes when its reader has gone', async (t) => {
-  const TMPDIR = temporary(t);
+  const TMPDIR = join(temporary(t), 'a place');
+  mkdirSync(TMPDIR);
   const dev = startCli(t, ['dev', '--managers', '1', '--workers', '0', '--port', '31300'], { env: { TMPDIR } });
-  await waitFor('a first line', () => /serves/.test(dev.stdout()), dev.stderr);
+  await waitFor('it to serve', () => /ready: /.test(dev.stdout()), dev.stderr);
+  process.kill(Number(/pid (\d+)/.exec(dev.stdout())?.[1]), 'SIGKILL');
+  await waitFor('dev to tell how to start it again', () => /start it again with: .*\n/.test(dev.stdout()), dev.stdout);
+  t.match(dev.stdout(), /start it again with: quorate manager .* --data '[^']*a place[^']*' --member/, 'as a shell takes it');
   t.equal(readdirSync(TMPDIR).length, 1);
   dev.process.stdout?.destroy();
   dev.process.kill('SIGINT');
   t.match(await within('dev to end', dev), { code: 0, stderr: '' });
   t.strictSame(readdirSync(TMPDIR), []);
+});
+
+t.test('dev: what is wrong goes to stderr and names its file', async (t) => {
+  const wrong = await cli(t, ['dev', '--managers', '1', '--workers', '1', '--port', '31400', '--handlers', '/no/such.mjs']);
+  t.match(wrong, { code: 1, stderr: /^error \[devFailed\]: worker node-1 ended before it was ready: [^\n]*\/no\/such\.mjs[^\n]*\n$/ });
+  t.notMatch(wrong.stdout, /devFailed/);
+  const data = temporary(t);
+  const dev = (path = data): Promise<CliResult> => within('dev to end', startCli(t, ['dev', '--data', path]));
+  for (const text of ['', '{managers', '[]', '{"managers":2}']) {
+    writeFileSync(join(data, 'dev.json'), text);
+    t.match(await dev(), { code: 2, stdout: '', stderr: new RegExp(`^error \\[invalidConfig\\]: --data ${data}: ${data}/dev\\.json .*\\n$`) }, text);
+  }
+  t.match(await dev(join(data, 'dev.json')), { code: 1, stdout: '', stderr: /^error \[storageOpenFailed\]: [^\n]*dev\.json[^\n]*\n$/ }, 'a file');
+});
+
+t.test('a directory that cannot be made is an error, not a wait', { skip: existsSync('/proc/self') ? false : 'no /proc here' }, async (t) => {
+  // There mkdir answers ENOENT although the parent is there.
+  for (const args of [
+    ['manager', '--id', '1', '--member', '1=127.0.0.1:31450,http://127.0.0.1:31451'],
+    ['dev', '--port', '31460'],
+  ]) {
+    const started = startCli(t, [...args, '--data', '/proc/quorate/data']);
+    t.match(await within('it to give up', started), {
+      code: 1,
+      stdout: '',
+      stderr: /error \[storageOpenFailed\]: The data directory \/proc\/quorate\/data cannot/,
+    });
+  }
 });
 
 t.test('a manager and a worker live without a log that can be written', { skip: existsSync(FULL) ? false : `no ${FULL} here` }, async (t) => {

@@ -56,22 +56,22 @@ export async function withClient<T>(flags: ClusterFlags, work: (client: QuorateC
   }
 }
 
-/** The flags that describe a task: of `submit` and `run`. */
-export function addTaskOptions(command: Command): Command {
+/** The flags that describe a task: of `submit` and `run`. What is not given is left to the manager (`cluster/spec.ts` has the defaults), but for `attempts`. */
+export function addTaskOptions(command: Command, attempts: number): Command {
   return command
     .option('--id <id>', 'your own id: the same submit again gives the same task (default: a new UUID)')
     .option('--handler <name>', 'run a handler of the workers instead of a command')
     .option('--input <json>', "the handler's input")
-    .option('--priority <n>', '-1000 to 1000, higher first')
+    .option('--priority <n>', '-1000 to 1000, higher first (default: 0)')
     .option('--cpu <amount>', 'processor time it takes on its node: 500 (millicores) or 0.5cores')
     .option('--memory <amount>', 'memory it takes on its node: 512MiB, 2GiB')
-    .option('--slots <n>', 'slots it takes on its node')
+    .option('--slots <n>', 'slots it takes on its node (default: 1)')
     .option('--constraint <rule>', "where it may run: 'zone in a,b', 'zone notin a,b', 'zone=a', 'zone!=a', 'gpu', '!gpu'; may be repeated", collect)
-    .option('--attempts <n>', 'attempts in all, if one fails or its node is lost')
-    .option('--backoff <duration>', 'pause before the second attempt; doubles with each')
-    .option('--backoff-max <duration>', 'the longest pause between attempts')
-    .option('--timeout <duration>', 'one attempt may run this long; 0: no limit')
-    .option('--grace <duration>', 'between SIGTERM and SIGKILL when it is stopped')
+    .option('--attempts <n>', `attempts in all, if one fails or its node is lost (default: ${attempts})`)
+    .option('--backoff <duration>', 'pause before the second attempt; doubles with each (default: 1s)')
+    .option('--backoff-max <duration>', 'the longest pause between attempts (default: 1m)')
+    .option('--timeout <duration>', 'one attempt may run this long (default: 0, no limit)')
+    .option('--grace <duration>', 'between SIGTERM and SIGKILL when it is stopped (default: 5s)')
     .option('--env <NAME=VALUE>', 'environment of the command; may be repeated', collect)
     .option('--cwd <directory>', "working directory of the command, on the worker's machine");
 }

@@ -17,6 +17,8 @@ interface Flags extends ClusterFlags, TaskFlags {
   quiet?: boolean;
 }
 
+/** Who watches a command fail does not expect it to be run again: more only if they are asked for. */
+const ATTEMPTS = 1;
 /** How often the task is looked at while it is followed: soon at first, then calmer. Milliseconds. */
 const LOOK_FIRST_MS = 100;
 const LOOK_MOST_MS = 1000;
@@ -24,14 +26,13 @@ const LOOK_MOST_MS = 1000;
 const CANCEL_EXTRA_MS = 5000;
 
 export const command = (): Command =>
-  addTaskOptions(clusterVerb('run', 'Submit a task, follow it on stderr, print its output (a handler: its JSON value), and exit with its code.'))
+  addTaskOptions(clusterVerb('run', 'Submit a task, follow it on stderr, print its output (a handler: its JSON value), and exit with its code.'), ATTEMPTS)
     .argument('[command...]', 'the command and its arguments, best after --')
     .option('-q, --quiet', 'nothing on stderr but errors')
     .passThroughOptions()
     .addHelpText('after', '\nCtrl-C cancels the task; a second one leaves at once.\nExample: quorate run --timeout 1m -- sha256sum /etc/hostname')
     .action(async (argv: string[], flags: Flags) => {
-      // Who watches a command fail does not expect it to be run again: more attempts only if they are asked for.
-      const request = taskRequest({ ...flags, attempts: flags.attempts ?? '1' }, argv, uuidv7);
+      const request = taskRequest({ ...flags, attempts: flags.attempts ?? String(ATTEMPTS) }, argv, uuidv7);
       outliveOutput(`'quorate tasks ${request.id}' shows what it printed`, 'own');
       let taken = false;
       const onTaken = (): void => {

@@ -31,6 +31,7 @@ export const command = (): Command =>
       'submit',
       'Submit one task (a command after --, or a --handler), or many from a file of JSON lines. Answered when the cluster holds them durably.',
     ),
+    3,
   )
     .argument('[command...]', 'the command and its arguments, best after --')
     .option('--file <path>', 'one task as JSON a line, as POST /v1/tasks takes it; - reads stdin; flags are defaults for what a line does not say')

@@ -45,6 +45,7 @@ export const command = (): Command =>
     .option('--slots <n>', 'tasks at once', '10')
     .option('--handlers <file>', 'a module whose default export is defineHandlers({...}) of quorate/worker')
     .option('--no-exec', 'run no commands, only handlers')
+    .option('--insecure', 'talk to managers beyond loopback without TLS')
     .option('--grace <duration>', 'when it is stopped: how long its tasks may go on; what is unfinished then goes back to the cluster', '10s')
     .addOption(
       new Option('--log-level <level>', 'what is logged on stderr').choices(['debug', 'info', 'warn', 'error']).env('QUORATE_LOG_LEVEL').default('info'),

@@ -275,6 +275,8 @@ t.test('wrong usage and a cluster that is not there', async (t) => {
     [['manager'], /^error \[invalidConfig\]: --member is missing/],
     [['worker', '--node', 'a b'], /^error \[usage\]: --node "a b"/],
     [['worker', '--handlers', '/no/such/file.js'], /^error \[invalidHandlers\]: --handlers \/no\/such\/file\.js/],
+    [['worker', '--managers', 'http://192.0.2.1:7101'], /^error \[invalidConfig\]: --managers http:\/\/192\.0\.2\.1:7101: beyond loopback.*--insecure/],
+    [['worker', '--managers', 'http://192.0.2.1:7101', '--insecure', '--slots', '-1'], /^error \[usage\]: --slots/],
     [['dev', '--managers', '2'], /^error \[usage\]: .*--managers/],
   ];
   for (const [args, words] of usage) {

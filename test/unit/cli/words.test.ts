@@ -109,6 +109,11 @@ t.test('a task from flags', async (t) => {
 t.test('every error has one line and an exit code that means something', async (t) => {
   t.equal(errorLine(new QuorateError('taskNotFound', 'task x: there is none\n  ask again')), 'error [taskNotFound]: task x: there is none ask again');
   t.equal(errorLine(new UsageError('--x: no')), 'error [usage]: --x: no');
+  t.equal(
+    errorLine(Object.assign(new Error('EACCES: permission denied, mkdir x'), { code: 'EACCES' })),
+    'error [systemError]: EACCES: permission denied, mkdir x',
+  );
+  t.equal(errorLine(Object.assign(new Error('no'), { code: 'ERR_INVALID_ARG_TYPE' })), 'error [internal]: no');
   t.equal(errorLine('thrown text'), 'error [internal]: thrown text');
   t.equal(exitCodeOf(new UsageError('no')), EXIT.usage);
   t.equal(exitCodeOf(new ExitWith(42)), 42);

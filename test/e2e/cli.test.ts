@@ -229,7 +229,16 @@ t.test('what the commands of a person do', async (t) => {
     async (t) => {
       const full = (...args: string[]): Promise<CliResult> => cli(t, args, { managers: cluster.local.addresses, stdout: FULL });
       const oneLine = (words: string): RegExp => new RegExp(`^error \\[outputFailed\\]: stdout could not be written \\(ENOSPC[^\n]*${words}[^\n]*\\n$`);
-      for (const args of [['tasks'], ['tasks', '--json'], ['nodes'], ['status'], ['tasks', 'with-env'], ['explain', 'with-env'], ['--help'], ['--version']])
+      for (const args of [
+        ['tasks', '--limit', '0'],
+        ['tasks', '--json'],
+        ['nodes'],
+        ['status'],
+        ['tasks', 'with-env'],
+        ['explain', 'with-env'],
+        ['--help'],
+        ['--version'],
+      ])
         t.match(await full(...args), { code: 74, stderr: oneLine('') }, args.join(' '));
       t.match(await full('submit', '--id', 'unprinted', '--', 'true'), { code: 74, stderr: oneLine('task unprinted was submitted') });
       t.match(await cluster.client.waitFor('unprinted'), { state: 'succeeded' });
@@ -244,7 +253,7 @@ t.test('what the commands of a person do', async (t) => {
       call.process.stdout?.destroy();
       return call.done;
     };
-    t.match(await leftBy(['tasks']), { code: 0, stderr: '' });
+    t.match(await leftBy(['tasks', '--limit', '0']), { code: 0, stderr: '' });
     t.match(await leftBy(['--help']), { code: 0, stderr: '' });
     t.match(await leftBy(['run', '--quiet', '--', 'sh', '-c', 'echo unheard; exit 3']), { code: 3, stderr: '' });
     const many = Array.from({ length: 3000 }, (_, at) =>
@@ -285,7 +294,7 @@ t.test('wrong usage and a cluster that is not there', async (t) => {
     t.match(result.stderr, words, args.join(' '));
     t.equal(result.stdout, '', 'nothing on stdout');
   }
-  for (const args of [['tasks'], ['nodes'], ['submit', '--', 'true'], ['cancel', 'x'], ['explain', 'x'], ['status']]) {
+  for (const args of [['tasks', '--limit', '0'], ['nodes'], ['submit', '--', 'true'], ['cancel', 'x'], ['explain', 'x'], ['status']]) {
     const result = await cli(
       t,
       [...args, '--within', '1s'].sort((a, b) => Number(a === '--' || a === 'true') - Number(b === '--' || b === 'true')),

@@ -54,7 +54,7 @@ export function constraintText(constraint: unknown): string {
   const { label, operator, values } = constraint as ConstraintView;
   if (operator === 'exists') return label;
   if (operator === 'notExists') return `!${label}`;
-  return `${label} ${operator === 'in' ? 'in' : 'notin'} ${(values ?? []).join(',')}`;
+  return `${label} ${operator === 'in' ? 'in' : 'notin'} ${plain((values ?? []).join(','))}`;
 }
 
 const resourcesText = (resources: TaskView['resources']): string =>
@@ -145,7 +145,7 @@ export function nodeTable(nodes: readonly NodeView[], wallMs: number): string {
 
 export const labelText = (labels: NodeView['labels']): string =>
   Object.entries(labels)
-    .map(([label, value]) => `${label}=${value}`)
+    .map(([label, value]) => plain(`${label}=${value}`))
     .join(' ') || '-';
 
 export function taskCounts(tasks: ClusterView['tasks']): string {

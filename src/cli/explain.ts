@@ -4,6 +4,7 @@ import { type ClusterFlags, clusterVerb, withClient } from './command.js';
 import { paint, paintState, print, printJson } from './output.js';
 import { id } from './parse.js';
 import { table } from './table.js';
+import { plain } from './text.js';
 
 export const command = (): Command =>
   clusterVerb('explain', 'Why a task is where it is: for each node, why not; and what would unblock it.')
@@ -17,14 +18,14 @@ export const command = (): Command =>
     });
 
 export function explanationText(explanation: Explanation): string {
-  const parts = [`${explanation.id}  ${paintState(explanation.state)}\n${explanation.summary}`];
+  const parts = [`${explanation.id}  ${paintState(explanation.state)}\n${plain(explanation.summary)}`];
   if (explanation.unblock.length > 0)
-    parts.push(`${paint(process.stdout, 'bold', 'What would unblock it')}\n${explanation.unblock.map((line) => `  - ${line}`).join('\n')}`);
+    parts.push(`${paint(process.stdout, 'bold', 'What would unblock it')}\n${explanation.unblock.map((line) => `  - ${plain(line)}`).join('\n')}`);
   if (explanation.nodes.length > 0) {
     const rows = explanation.nodes.map(({ nodeId, fits, reasons }) => [
       nodeId,
       fits ? paint(process.stdout, 'green', 'yes') : paint(process.stdout, 'yellow', 'no'),
-      reasons.map(({ detail }) => detail).join('; '),
+      plain(reasons.map(({ detail }) => detail).join('; ')),
     ]);
     parts.push(table([{ title: 'NODE' }, { title: 'FITS' }, { title: 'WHY NOT', shrinks: true }], rows));
   }

@@ -1,13 +1,14 @@
 import t from 'tap';
-import { constraintText, runText, taskDetail, taskTable } from '../../../src/cli/describe.js';
+import { constraintText, labelText, runText, taskDetail, taskTable } from '../../../src/cli/describe.js';
 import { errorLine } from '../../../src/cli/exit.js';
+import { explanationText } from '../../../src/cli/explain.js';
 import { count, counted, duration } from '../../../src/cli/output.js';
 import { progressLine } from '../../../src/cli/progress.js';
 import { exitCodeOfTask, failure, situation } from '../../../src/cli/run.js';
 import { fields, table } from '../../../src/cli/table.js';
 import handlers from '../../../src/cli/sample-handlers.js';
 import { taskOfLine } from '../../../src/cli/submit.js';
-import type { TaskView } from '../../../src/protocol/schemas.js';
+import type { Explanation, TaskView } from '../../../src/protocol/schemas.js';
 
 const NOW_MS = Date.UTC(2026, 0, 2, 3, 4, 5);
 
@@ -129,6 +130,11 @@ t.test('nothing a task brought along reaches the terminal as more than text', as
   t.notMatch(situation({ ...hostile, state: 'running' }), control);
   t.notMatch(situation({ ...hostile, state: 'pending' }), control);
   t.notMatch(errorLine(new Error(clear)), control);
+  t.notMatch(constraintText({ label: 'zone', operator: 'in', values: [clear] }), control);
+  t.notMatch(labelText({ zone: clear }), control);
+  const why = { code: 'constraint', detail: `zone is ${clear}` };
+  const explanation = { id: 'a', state: 'pending', summary: clear, unblock: [clear], nodes: [{ nodeId: 'n', fits: false, reasons: [why] }] };
+  t.notMatch(explanationText(explanation as unknown as Explanation), control);
 });
 
 t.test('numbers and times as people read them', async (t) => {

@@ -115,22 +115,24 @@ t.test('a block comes back as it was, strange texts included', async (t) => {
   t.same(checked.sort(), ['a', 'b', 'c', 'd']);
 });
 
+/** Each asks for one thing that is not as usual. */
+const UNUSUAL: readonly Partial<TaskRequest>[] = [
+  { priority: 1 },
+  { resources: { cpuMillis: 1 } },
+  { resources: { memoryMiB: 1 } },
+  { resources: { slots: 2 } },
+  { resources: { slots: 0 } },
+  { constraints: [{ label: 'zone', operator: 'exists' }] },
+  { attemptsMax: 4 },
+  { backoffMs: 1001 },
+  { backoffMaxMs: 60_001 },
+  { timeoutMs: 1 },
+  { graceMs: 5001 },
+];
+
 t.test('what is as usual takes one character, and one thing that is not brings all of it back', async (t) => {
   const { state, apply } = bare();
-  const odd: Partial<TaskRequest>[] = [
-    {},
-    { priority: 1 },
-    { resources: { cpuMillis: 1 } },
-    { resources: { memoryMiB: 1 } },
-    { resources: { slots: 2 } },
-    { resources: { slots: 0 } },
-    { constraints: [{ label: 'zone', operator: 'exists' }] },
-    { attemptsMax: 4 },
-    { backoffMs: 1001 },
-    { backoffMaxMs: 60_001 },
-    { timeoutMs: 1 },
-    { graceMs: 5001 },
-  ];
+  const odd: Partial<TaskRequest>[] = [{}, ...UNUSUAL];
   const plain = { exitCode: null, signal: null, output: '', outputTruncated: false, value: null, error: null };
   const results = [plain, { exitCode: 0 }, { signal: 'SIGTERM' }, { output: 'x' }, { outputTruncated: true }, { value: 0 }, { value: false }, { error: '' }];
   const submits = odd.map((one, at) => submit(`t${at}`, { run: handler, ...one }));
@@ -291,20 +293,7 @@ t.test('a block or a record that ends too soon, or goes on too long, is never ta
 });
 
 t.test('submits that are alike stand together in a block; whoever differs in anything stands alone', async (t) => {
-  const odd: Partial<TaskRequest>[] = [
-    { run: { type: 'handler', name: 'other', input: 1 } },
-    { run: { type: 'exec', argv: ['true'] } },
-    { priority: 1 },
-    { resources: { cpuMillis: 1 } },
-    { resources: { memoryMiB: 1 } },
-    { resources: { slots: 2 } },
-    { constraints: [{ label: 'zone', operator: 'exists' }] },
-    { attemptsMax: 4 },
-    { backoffMs: 1001 },
-    { backoffMaxMs: 60_001 },
-    { timeoutMs: 1 },
-    { graceMs: 5001 },
-  ];
+  const odd: Partial<TaskRequest>[] = [{ run: { type: 'handler', name: 'other', input: 1 } }, { run: { type: 'exec', argv: ['true'] } }, ...UNUSUAL];
   const blockOf = (commands: Command[]): Block => ({ version: 1, atMs: 7, commands });
   const comesBack = (commands: Command[], what: string) => {
     const bytes = encodeBlock(blockOf(commands));

@@ -131,7 +131,9 @@ class Engine implements Storage {
     const acknowledged = { sequence: before.sequence, hash: this.#headHash };
     const position = { ...settledPosition(head, headHash, this.#slotSequence + 1, this.#device.boot), acknowledged };
     // Beside each other: the latency is the larger of the two. Acknowledged is only what both of them hold.
-    return Promise.all([records.write(true), this.#writePosition(position)]).then(
+    // async: a device that throws where it should reject has failed as well.
+    const write = async (): Promise<unknown> => Promise.all([records.write(true), this.#writePosition(position)]);
+    return write().then(
       () => this.#committed(head, headHash, plan, stage),
       (error: unknown) => {
         this.#underWay = null;

@@ -38,7 +38,7 @@ export type RecordAt = (index: number) => { readonly term: number; readonly hash
 /** Null: there is nothing to do. Throws an Error (not a StorageError) where the caller broke the port's rules. */
 export const planWrite = (head: Head, batch: Batch, recordAt: RecordAt): WritePlan | null => planAppend(head, batch) ?? planAny(head, batch, recordAt);
 
-/** PERF: of nearly every batch: one order that goes on where the log ends, and nothing else. What planAny says, in a fifth of the time. Null: it is none. */
+/** PERF: of nearly every batch: one order that goes on where the log ends, and nothing else. What planAny says, without its model of the log. Null: it is none. */
 export function planAppend(head: Head, { orders, state, applied, compact }: Batch): WritePlan | null {
   const order = orders[0];
   if (order === undefined || orders.length > 1 || state.length > 0 || applied !== null || compact !== null) return null;

@@ -80,20 +80,20 @@ export function writeInput(to: JsonWriter, { run }: TaskSpec): boolean {
 /** `a` has a handler, and `b` the same one, and everything around it too: nothing but id and input tells them apart. Never for those with constraints. */
 export function alike(a: TaskSpec, b: TaskSpec): boolean {
   if (a.run.type !== 'handler' || b.run.type !== 'handler' || a.run.name !== b.run.name) return false;
-  const { resources } = a;
-  return (
-    (resources === b.resources ||
-      (resources.cpuMillis === b.resources.cpuMillis && resources.memoryMiB === b.resources.memoryMiB && resources.slots === b.resources.slots)) &&
-    a.priority === b.priority &&
-    a.constraints.length === 0 &&
-    b.constraints.length === 0 &&
-    a.attemptsMax === b.attemptsMax &&
-    a.backoffMs === b.backoffMs &&
-    a.backoffMaxMs === b.backoffMaxMs &&
-    a.timeoutMs === b.timeoutMs &&
-    a.graceMs === b.graceMs
-  );
+  return sameResources(a.resources, b.resources) && a.constraints.length === 0 && b.constraints.length === 0 && sameNumbers(a, b);
 }
+
+type Numbers = Pick<TaskSpec, 'priority' | 'attemptsMax' | 'backoffMs' | 'backoffMaxMs' | 'timeoutMs' | 'graceMs'>;
+
+export const sameNumbers = (a: Numbers, b: Numbers): boolean =>
+  a.priority === b.priority &&
+  a.attemptsMax === b.attemptsMax &&
+  a.backoffMs === b.backoffMs &&
+  a.backoffMaxMs === b.backoffMaxMs &&
+  a.timeoutMs === b.timeoutMs &&
+  a.graceMs === b.graceMs;
+
+export const sameResources = (a: Resources, b: Resources): boolean => a.cpuMillis === b.cpuMillis && a.memoryMiB === b.memoryMiB && a.slots === b.slots;
 
 /** May it stand as it is between two tabs? Every id that came in at the edge may. */
 export function isBare(id: string): boolean {
@@ -161,17 +161,7 @@ function writeRest(to: JsonWriter, spec: TaskSpec): void {
   to.raw(']');
 }
 
-const isUsual = ({ priority, resources, constraints, attemptsMax, backoffMs, backoffMaxMs, timeoutMs, graceMs }: TaskSpec): boolean =>
-  priority === USUAL.priority &&
-  resources.cpuMillis === USUAL_RESOURCES.cpuMillis &&
-  resources.memoryMiB === USUAL_RESOURCES.memoryMiB &&
-  resources.slots === USUAL_RESOURCES.slots &&
-  constraints.length === 0 &&
-  attemptsMax === USUAL.attemptsMax &&
-  backoffMs === USUAL.backoffMs &&
-  backoffMaxMs === USUAL.backoffMaxMs &&
-  timeoutMs === USUAL.timeoutMs &&
-  graceMs === USUAL.graceMs;
+const isUsual = (spec: TaskSpec): boolean => sameNumbers(spec, USUAL) && sameResources(spec.resources, USUAL_RESOURCES) && spec.constraints.length === 0;
 
 /** With the commas around it; a handler's input follows later (writeInput). */
 function writeRun(to: JsonWriter, run: StoredRun): void {

@@ -1,7 +1,6 @@
 import type { Level, Queued, Queues, Requirement, TaskEntry } from './entries.js';
 import type { Constraint, Resources } from './model.js';
-import { NO_CONSTRAINTS, USUAL_RESOURCES } from './packing.js';
-import { sameResources } from './spec.js';
+import { NO_CONSTRAINTS, sameResources, USUAL_RESOURCES } from './packing.js';
 import { heapPush, heapRemove, newTaskHeap } from './task-heap.js';
 
 export const olderFirst = (a: TaskEntry, b: TaskEntry): boolean => a.queuedSeq < b.queuedSeq;

@@ -3,7 +3,7 @@ import { CodecError } from './bytes.js';
 import { NO_STRINGS, notJson, sameJson, sameStrings, sortedStrings } from './json.js';
 import type { Constraint, Json, Resources, StoredRun, TaskSpec } from './model.js';
 import { oneText } from './one-text.js';
-import { NO_CONSTRAINTS, USUAL_RESOURCES } from './packing.js';
+import { NO_CONSTRAINTS, sameNumbers, sameResources, USUAL_RESOURCES } from './packing.js';
 
 /** What a client may ask for (the shape of protocol's TaskRequest; this folder stands below that one). */
 export interface SpecRequest {
@@ -56,20 +56,9 @@ const sameInput = (a: string, b: string): boolean => a === b || sameJson(JSON.pa
 /** Equal by value: a submit that is sent again is the same task. */
 export function sameSpec(a: TaskSpec, b: TaskSpec): boolean {
   return (
-    a.id === b.id &&
-    a.priority === b.priority &&
-    a.attemptsMax === b.attemptsMax &&
-    a.backoffMs === b.backoffMs &&
-    a.backoffMaxMs === b.backoffMaxMs &&
-    a.timeoutMs === b.timeoutMs &&
-    a.graceMs === b.graceMs &&
-    sameResources(a.resources, b.resources) &&
-    sameConstraints(a.constraints, b.constraints) &&
-    sameRun(a.run, b.run)
+    a.id === b.id && sameNumbers(a, b) && sameResources(a.resources, b.resources) && sameConstraints(a.constraints, b.constraints) && sameRun(a.run, b.run)
   );
 }
-
-export const sameResources = (a: Resources, b: Resources): boolean => a.cpuMillis === b.cpuMillis && a.memoryMiB === b.memoryMiB && a.slots === b.slots;
 
 export function sameConstraints(a: readonly Constraint[], b: readonly Constraint[]): boolean {
   if (a.length !== b.length) return false;

@@ -38,9 +38,8 @@ const storage: readonly Mutant[] = [
       },
       {
         file: 'storage/engine.ts',
-        find: '    return Promise.all([records.write(true), this.#writePosition(position)]).then(\n',
-        replace:
-          '    return (early === null ? Promise.resolve() : early.write(true)).then(() => Promise.all([records.write(true), this.#writePosition(position)])).then(\n',
+        find: '    return write().then(\n',
+        replace: '    return (early === null ? Promise.resolve() : early.write(true)).then(write).then(\n',
       },
     ],
     checkers: [unit('every write is one synced batch'), unit('a crash at any point leaves what was acknowledged')],
@@ -111,8 +110,8 @@ const cluster: readonly Mutant[] = [
     'alike-but-for-the-timeout',
     'tasks with other timeouts are written as one group: all get that of the first',
     'src/cluster/packing.ts',
-    '    a.timeoutMs === b.timeoutMs &&\n    a.graceMs === b.graceMs\n',
-    '    a.graceMs === b.graceMs\n',
+    '  a.timeoutMs === b.timeoutMs &&\n  a.graceMs === b.graceMs;',
+    '  a.graceMs === b.graceMs;',
     unit('submits that are alike stand together in a block'),
   ),
   mutant(

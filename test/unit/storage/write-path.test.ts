@@ -4,8 +4,10 @@ import type { HardState } from '../../../raft/entry.js';
 import { logIndex, term } from '../../../raft/ids.js';
 import { type Head, headText, sealHead, unsealHead } from '../../../storage/head.js';
 import { planAny, planAppend, planWrite } from '../../../storage/plan.js';
+import { openLevelStorage } from '../../../storage/level-storage.js';
+import { PositionFile } from '../../../storage/position-file.js';
 import { Sealer, seal, unseal, unsealEntry } from '../../../storage/record.js';
-import { batch, entry, hard, meta, order, put, run, seeded } from './kit.js';
+import { batch, entry, hard, meta, OPTIONS, order, put, run, seeded } from './kit.js';
 
 const noRecord = (): never => {
   throw new Error('no old record is needed');
@@ -112,4 +114,20 @@ t.test('what a sealer gives holds until it is used again, and is what the record
   t.equal(Buffer.from(unseal(key, sealer.sealText(key, text))).toString(), text);
   const record = unsealEntry(key, sealer.sealEntry(key, entry(5, 2), 99));
   t.match(record, { index: 5, term: 2, previousHash: 99, hash: sealer.check });
+});
+
+t.test('a device that throws where it should reject has failed: nothing is written after it', async (t) => {
+  const storage = await openLevelStorage({ ...OPTIONS, directory: t.testdir() });
+  await storage.write(batch({ hardState: hard(1, 1, 0), entries: run(1, 1, 1) }));
+  const { writeNote } = PositionFile.prototype;
+  PositionFile.prototype.writeNote = () => {
+    throw new Error('thrown at once');
+  };
+  try {
+    await t.rejects(storage.write(batch({ entries: run(2, 2, 1) })), { code: 'storageWriteFailed', message: /thrown at once/ });
+  } finally {
+    PositionFile.prototype.writeNote = writeNote;
+  }
+  await t.rejects(storage.write(batch({ entries: run(3, 3, 1) })), { code: 'storageWriteFailed' });
+  await storage.close();
 });

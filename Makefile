@@ -16,6 +16,9 @@ CHAOS_SEED ?=
 HISTORY ?=
 BASE ?= HEAD
 LOAD ?= submit
+# On a terminal Node's own pictures, which end with what failed; else TAP, and what failed once more behind it.
+REPORTERS = $$([ -t 2 ] && echo --test-reporter=spec || echo --test-reporter=tap --test-reporter-destination=stdout \
+	--test-reporter=./dist/test/failures.js --test-reporter-destination=stderr)
 
 .PHONY: help setup build demo test verify fix sim sim-10k model mutants chaos kill-storage bench bench-submit bench-lifecycle bench-failover bench-backlog bench-raft-step bench-apply bench-cpu bench-versus clean
 
@@ -40,7 +43,7 @@ demo: build ## the main job: a cluster works through node_modules while its lead
 	node dist/bench/demo/demo.js
 
 test: build ## every test; under 10 minutes on two cores
-	node --test --test-concurrency=2 --test-timeout=420000 $$(find dist/test -name '*.test.js' | sort)
+	node --test --test-concurrency=2 --test-timeout=420000 $(REPORTERS) $$(find dist/test -name '*.test.js' | sort)
 
 verify: build ## compile, lint, structure (arrows, cycles, pure folders); changes no source
 	npx --no-install biome ci --error-on-warnings

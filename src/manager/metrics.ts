@@ -135,6 +135,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
   gauge('raft_is_witness', '1 if this manager is a witness: it votes and acknowledges, and holds no state', () => (replica.isWitness ? 1 : 0));
   gauge('raft_term', 'The current term', () => replica.status().term);
   gauge('raft_commit_index', 'The highest log index known to be committed', () => replica.status().commit);
+  gauge('raft_first_index', 'The first index of the log: what is before it stands in the state only', () => replica.status().firstIndex);
   gauge('raft_last_index', 'The last index of the log', () => replica.status().lastIndex);
   gauge('raft_durable_index', 'The last index of the log that is on disk here', () => replica.status().durableIndex);
   gauge('raft_applied_index', 'The last index applied to the state', () => replica.stats.appliedIndex);

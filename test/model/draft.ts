@@ -39,7 +39,12 @@ export class Draft {
   }
 
   ticks(count: number): void {
-    for (let left = count; left > 0; left -= 1) this.event({ type: 'tick' });
+    for (let left = count; left > 0; left -= 1) {
+      const before = this.sent.length;
+      this.event({ type: 'tick' });
+      // A round of heartbeats goes to every peer at once.
+      if (this.sent.length === before + 1 && this.sent[before]?.message.type === 'heartbeat') this.#workshop.marks.add('a commit was told with a tick');
+    }
   }
 
   deliver(parcel: Parcel): void {

@@ -126,6 +126,25 @@ export const FAMILIES: readonly Family[] = [
     sometimes: ['two leaders of different terms at once', 'a log was cut and written anew', 'a leader stepped down'],
   },
   {
+    name: 'late-commit',
+    what: 'a commit is told with the tick, as the managers have it; server 1 leads, the others have not heard it for an election timeout; entries, ticks and another election',
+    budget: { elections: 1, proposals: 1, ticks: 1, crashes: 1 },
+    short: { elections: 1, proposals: 1, ticks: 1 },
+    long: [
+      { elections: 1, proposals: 1, ticks: 2, crashes: 1 },
+      { elections: 1, proposals: 2, ticks: 1, reads: 1 },
+    ],
+    symmetric: true,
+    promptDisk: false,
+    options: { commitWithTick: true },
+    start: (stage) => {
+      stage.play('elections', 1);
+      stage.play('silences', 2);
+      stage.play('silences', 3);
+    },
+    sometimes: ['a commit was told with a tick', 'two leaders of different terms at once', 'a log was cut and written anew'],
+  },
+  {
     name: 'conflict',
     what: 'server 1 led term 1 alone with an entry nobody else has, server 2 leads term 2 and has not reached it; what is cut, repaired and committed',
     budget: { elections: 1, silences: 1, proposals: 1, crashes: 1 },

@@ -22,7 +22,7 @@ const USAGE = `usage: node dist/test/model/main.js [--family F,F] [--short | --l
 const NOT_COVERED = [
   'clusters of more than three servers; more choices than the budgets name; a witness in a membership change, or sent a snapshot',
   'a message that is altered (one that is lost is one that is late for ever)',
-  'time within an election timeout, but in lease: a server is either within it or past it; timers that fire by themselves (an election is a choice of the model)',
+  'time within an election timeout, but in lease and late-commit: a server is either within it or past it; timers that fire by themselves (an election is a choice of the model)',
   'lease: clocks further apart than one tick, or that stand still (what they may do is a promise of the shell); timeouts of other lengths than 3 ticks; a stall',
   'writes under way in conflict, reads, figure-8, grow, replace, shrink, move, change-reads, damage, lease: there every order is done at once; the other families take them apart',
   'a fetch that is answered late; windows and bounds of other sizes than one (tight, figure-8) and many (the others)',

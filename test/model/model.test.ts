@@ -81,6 +81,7 @@ t.test('a bug planted inside the core is found and named', async (t) => {
     ['long-lease', 'lease', { ticks: 3, elections: 1, reads: 1 }, 'no read older than an acknowledged write'],
     ['lease-in-transfer', 'lease', { transfers: 1, reads: 1 }, 'no read older than an acknowledged write'],
     ['starts-free', 'lease', { elections: 1, reads: 1, crashes: 2 }, 'no read older than an acknowledged write'],
+    ['tells-beyond-match', 'conflict', { proposals: 1, heartbeats: 1, crashes: 1, duplicates: 1 }, 'state machine safety'],
     ['no-joint', 'shrink', { changes: 1, elections: 1 }, 'leader completeness'],
   ];
   t.same([...new Set(planted.map(([name]) => name))].sort(), Object.keys(INSIDE).sort(), 'each is tried');

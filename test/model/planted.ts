@@ -60,6 +60,8 @@ export const INSIDE: Readonly<Record<string, readonly Edit[]>> = {
   ],
   // Paper section 5.4.1: a vote for a candidate whose log is older.
   'votes-for-older-logs': [{ file: 'vote.js', find: 'if (!free || !isUpToDate(state, message.lastIndex, message.lastTerm))', replace: 'if (!free)' }],
+  // Trap A23: a commit is told that the peer may not hold.
+  'tells-beyond-match': [{ file: 'heartbeat.js', find: 'const commit = lesser(state.commit, peer.match);', replace: 'const commit = state.commit;' }],
   // Trap A44: a read before the first commit of the leader's term.
   'reads-too-soon': [{ file: 'reads.js', find: 'if (state.commit < leader.first)\n        return;', replace: '' }],
   // Thesis 6.4: a read without a round of heartbeats.

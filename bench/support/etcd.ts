@@ -1,10 +1,8 @@
 /** Three etcd members on loopback, data on disk, defaults otherwise. Null where etcd is not installed. */
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { request } from 'undici';
-import { end, freePorts, type Started, start, waitFor } from './processes.js';
+import { end, freePorts, remove, type Started, start, temporary, waitFor } from './processes.js';
 
 export const installed = (program: string): boolean => (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)));
 
@@ -20,7 +18,7 @@ export class EtcdProcesses {
 
   static async start(members = 3): Promise<EtcdProcesses | null> {
     if (!installed('etcd')) return null;
-    const directory = await mkdtemp(join(tmpdir(), 'quorate-etcd-'));
+    const directory = temporary('etcd');
     const ports = await freePorts(members * 2);
     const client = (at: number): string => `http://127.0.0.1:${ports[at]}`;
     const peer = (at: number): string => `http://127.0.0.1:${ports[members + at]}`;
@@ -79,6 +77,6 @@ export class EtcdProcesses {
 
   async stop(): Promise<void> {
     await Promise.all(this.processes.map((each) => end(each)));
-    await rm(this.directory, { recursive: true, force: true });
+    remove(this.directory);
   }
 }

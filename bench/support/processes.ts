@@ -1,12 +1,30 @@
-/** Child processes of a bench: started, watched for their first sign of life, ended by pid, never left behind. */
+/** Child processes of a bench, and their directories: started, watched for their first sign of life, ended by pid, never left behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 const running = new Set<ChildProcess>();
+const directories = new Set<string>();
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
+  for (const directory of directories) remove(directory);
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
+/** A directory of its own; gone at the latest when the bench ends, also when it is interrupted. */
+export function temporary(name: string): string {
+  const directory = mkdtempSync(join(tmpdir(), `quorate-${name}-`));
+  directories.add(directory);
+  return directory;
+}
+
+export function remove(directory: string): void {
+  // Whoever wrote here may have been killed a moment ago.
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  directories.delete(directory);
+}
 
 export interface Started {
   readonly child: ChildProcess;

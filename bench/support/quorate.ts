@@ -1,10 +1,8 @@
 /** Three (one, five) managers as real processes through the CLI, on free loopback ports and a temp directory. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
 import type { LeaderAnswer } from '../../src/protocol/schemas.js';
-import { end, freePorts, type Started, start, waitFor } from './processes.js';
+import { end, freePorts, remove, type Started, start, temporary, waitFor } from './processes.js';
 
 const MAIN = new URL('../../src/cli/main.js', import.meta.url).pathname;
 
@@ -40,7 +38,7 @@ export class QuorateProcesses {
     /** The command line of another build than this one. */
     readonly main?: string;
   }): Promise<QuorateProcesses> {
-    const directory = await mkdtemp(join(tmpdir(), 'quorate-bench-'));
+    const directory = temporary('bench');
     const cluster = new QuorateProcesses(directory, await freePorts(options.managers * 2), options.flags ?? [], options.nodeFlags ?? [], options.main ?? MAIN);
     for (let id = 1; id <= options.managers; id += 1) cluster.startManager(id);
     await cluster.leader();
@@ -98,6 +96,6 @@ export class QuorateProcesses {
 
   async stop(): Promise<void> {
     await Promise.all([...this.processes.values()].map((started) => end(started)));
-    await rm(this.directory, { recursive: true, force: true });
+    remove(this.directory);
   }
 }

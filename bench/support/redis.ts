@@ -1,14 +1,11 @@
 /** One Redis on loopback, append-only file, fsync always, no replica. Null where redis-server is not installed. */
-import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { installed } from './etcd.js';
-import { end, freePorts, start, waitFor } from './processes.js';
+import { end, freePorts, remove, start, temporary, waitFor } from './processes.js';
 
 export async function startRedis(): Promise<{ readonly port: number; readonly stop: () => Promise<void> } | null> {
   if (!installed('redis-server')) return null;
-  const directory = await mkdtemp(join(tmpdir(), 'quorate-redis-'));
+  const directory = temporary('redis');
   const [port] = (await freePorts(1)) as [number];
   const started = start('redis-server', [
     ...[
@@ -45,7 +42,7 @@ export async function startRedis(): Promise<{ readonly port: number; readonly st
     port,
     stop: async () => {
       await end(started);
-      await rm(directory, { recursive: true, force: true });
+      remove(directory);
     },
   };
 }

@@ -86,8 +86,8 @@ let statesLeft = statesMax;
 let broken = false;
 runs.forEach((run, at) => {
   process.stdout.write(`\n${run.family.name}: ${run.family.what}\n  ${budgetWords(run.budget)}\n`);
-  // Twice its share: most need less.
-  const share = Math.max(1, (runs.length - at) / 2);
+  // What one does not need is left to those behind it: more than a share each, and the last ones would get nothing.
+  const share = runs.length - at;
   const mayEndMs = performance.now() + (untilMs - performance.now()) / share;
   const report = check(run, Math.max(1, Math.ceil(statesLeft / share)), mayEndMs);
   statesLeft -= report.states;

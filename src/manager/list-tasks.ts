@@ -1,5 +1,15 @@
 import type { Storage } from '../../storage/storage.js';
-import { ALIVE_RANGE, aliveIds, FINISHED_RANGE, finishedHeader, finishedKey, packFirst, packKey, tasksInPack } from '../cluster/records.js';
+import {
+  ALIVE_RANGE,
+  aliveIds,
+  FINISHED_RANGE,
+  type FinishedHeader,
+  finishedHeader,
+  finishedKey,
+  packFirst,
+  packKey,
+  tasksInPack,
+} from '../cluster/records.js';
 import { look } from '../cluster/folding.js';
 import type { TaskId } from '../cluster/ids.js';
 import { FINISHED, type Task, type TaskState } from '../cluster/model.js';
@@ -22,7 +32,8 @@ const NO_LIMIT = 0x7fff_ffff;
 
 /**
  * A page of tasks: alive ones in the order of submission, then finished ones, newest first. The order comes from the persisted records (the caller has
- * flushed), what is shown of alive tasks from the state of now. A task that finishes between two pages may be seen twice, never not at all.
+ * flushed), what is shown of alive tasks from the state of now. A task that finishes meanwhile is seen as the one or the other, and between two pages perhaps as both;
+ * never not at all.
  *
  * A cursor is `a:<queuedSeq>` (alive ones after it) or `f:<finishedSeq>` (finished ones before it).
  */
@@ -45,6 +56,7 @@ class Page {
   readonly filter: TaskFilter;
   readonly limit: number;
   looked = 0;
+  #alive: ReadonlySet<string> | null = null;
 
   constructor(filter: TaskFilter, limit: number) {
     this.filter = filter;
@@ -61,6 +73,12 @@ class Page {
     if (state !== null && task.state !== state) return;
     if (nodeId !== null && task.nodeId !== nodeId) return;
     this.tasks.push(taskView(task));
+  }
+
+  /** Not again, if it was still alive when this page came to it. */
+  addFinished(task: Task): void {
+    this.#alive ??= new Set(this.tasks.map(({ id }) => id));
+    if (!this.#alive.has(task.spec.id)) this.add(task);
   }
 }
 
@@ -111,23 +129,28 @@ function placedEnd(state: ClusterState, page: Page, after: number): number {
 
 /** The finishedSeq before which to go on, or null when there are no more. */
 async function finishedPart(storage: Storage, live: () => ClusterState, page: Page, before: number): Promise<number | null> {
-  const { filter } = page;
   let last = before;
-  for await (const [, value] of storage.scanState({ gte: FINISHED_RANGE.gte, lt: finishedKey(before), limit: NO_LIMIT, reverse: true })) {
-    const { first, ids, states } = finishedHeader(value);
-    const wanted = filter.state === null || states.includes(filter.state);
-    const tasks = wanted ? tasksInPack(value) : [];
+  /** Of what is older than what was shown: a record that has just come to the disk holds tasks that were taken from memory. True: the page is full. */
+  const show = ({ first, ids, states }: FinishedHeader, record: () => Uint8Array): boolean => {
+    const { state } = page.filter;
+    const wanted = state === null || states.includes(state);
+    const tasks = wanted ? tasksInPack(record()) : [];
     const { forgottenSeq } = live().finished;
     for (let place = ids.length - 1; place >= 0; place--) {
       const seq = first + place;
-      if (seq >= before || seq <= forgottenSeq) continue;
-      if (page.full) return last;
-      if (wanted) page.add(tasks[place] as Task);
+      if (seq >= last || seq <= forgottenSeq) continue;
+      if (page.full) return true;
+      if (wanted) page.addFinished(tasks[place] as Task);
       else page.looked += 1;
       last = seq;
     }
-    if (page.full) return last;
-  }
+    return page.full;
+  };
+  // In one piece of work with the look at the disk: what finished since the caller flushed is in no record, and not among the alive ones any more.
+  const unread = [...live().finished.unread.values()];
+  for (const pack of unread.reverse()) if (pack.first < before && show(pack, () => pack.encode())) return last;
+  const range = { gte: FINISHED_RANGE.gte, lt: finishedKey(before), limit: NO_LIMIT, reverse: true };
+  for await (const [, value] of storage.scanState(range)) if (show(finishedHeader(value), () => value)) return last;
   return null;
 }
 

@@ -313,6 +313,24 @@ t.test('an attempt that its worker does not end is ended by the leader, by its o
   t.ok(house.leader.replica.stats.leadership?.ticks === 1);
 });
 
+t.test('a task that finishes while a list is made is in it, once, whatever has reached the disk', async (t) => {
+  let writes = 0;
+  const house = await House.open({ managers: 3, writeMs: () => [1, 4, 2, 6, 3, 0.5, 0.25][writes++ % 7] as number });
+  const { leader } = house;
+  const { session } = await house.ask(house.register(leader, 'n1', { slots: 40 }));
+  const ids = Array.from({ length: 40 }, (_, at) => `t${at}`);
+  await house.ask(house.call(leader, 'submitTasks', { body: ids.map((id) => ({ id, run: { type: 'handler', name: 'x' } })) }));
+  await house.until(() => leader.replica.state.counts.assigned === 40, 'assigned');
+  const lists: ReturnType<typeof house.call<'listTasks'>>[] = [];
+  for (const { spec, epoch } of [...(leader.replica.state.nodes.get('n1' as never)?.assigned.values() ?? [])]) {
+    void house.report(leader, 'n1', session, [succeeded(spec.id, epoch)]);
+    for (const query of [{}, { nodeId: 'n1' }]) lists.push(house.call(leader, 'listTasks', { query }));
+    await house.elapse(1.3);
+  }
+  for (const list of lists) t.same((await house.ask(list)).tasks.map(({ id }) => id).sort(), [...ids].sort());
+  t.equal((await house.ask(house.call(leader, 'listTasks', { query: { state: 'succeeded' } }))).tasks.length, 40);
+});
+
 t.test('large arrays and long lists are cut into bounded pieces', async (t) => {
   const house = await House.open();
   const { leader } = house;

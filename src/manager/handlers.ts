@@ -63,8 +63,8 @@ export function createHandlers(options: HandlersOptions): Handlers {
       replica.isWitness ? forward(options, name, input, context) : local(input, context);
 
   const fresh = (consistency: 'linearizable' | 'stale' | undefined): Promise<void> | undefined =>
-    // An old answer is one thing; a disk that has lost half the state must not say that there is no such task.
-    consistency === 'stale' && replica.repair === null ? undefined : replica.read();
+    // An old answer is one thing; a disk that has lost half the state, or holds another one than memory, must not say that there is no such task.
+    consistency === 'stale' && replica.repair === null && !replica.isReplacing ? undefined : replica.read();
 
   /** The leadership, or why not: a new leader has it a round trip after its election. */
   const leadership = (): Leadership => {
@@ -121,6 +121,7 @@ export function createHandlers(options: HandlersOptions): Handlers {
       if (waiters.full) throw new QuorateError('overloaded', `${waiters.size} calls wait for tasks here already: ask again without waitMs`, 1000);
       // `find` and `wait` stand in one piece of work, so nothing is missed between them.
       await waiters.wait(toTaskId(params.id), query.waitMs ?? 0, context.signal);
+      if (replica.isReplacing) await replica.read();
       return taskView(find(params.id)) as TaskView;
     }),
 

@@ -80,6 +80,11 @@ export class Replica {
     return { until: this.loop.core.status().repairUntil, damage: this.storage.recovered.damage ?? 'the leader knows more to be here than there is' };
   }
 
+  /** The leader's state takes the place of the one in memory, whose finished tasks may be on the disk no more. A read that begins now is served behind it. */
+  get isReplacing(): boolean {
+    return this.loop.machine.replacing !== null;
+  }
+
   get isLeader(): boolean {
     return this.loop.isLeader;
   }

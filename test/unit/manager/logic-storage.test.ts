@@ -84,6 +84,47 @@ t.test('a fresh follower gets the state as a snapshot, because the log is gone; 
   house.checkAll();
 });
 
+t.test("while the leader's state is read back in place of the old one, nobody is told of finished tasks from half of each", async (t) => {
+  const house = await House.open({ managers: 3, limits: { logBytesKept: 20_000 }, raft: { tailBytesMax: 10_000, appendBytesMax: 10_000 } });
+  const [late] = house.followers as [typeof house.leader];
+  const ids = Array.from({ length: 5 }, (_, at) => `t${at}`);
+  const { session } = await house.ask(house.register(house.leader, 'n1'));
+  await house.ask(house.call(house.leader, 'submitTasks', { body: ids.map((id) => ({ id, run: { type: 'handler', name: 'x' } })) }));
+  await house.until(() => house.leader.replica.state.counts.assigned === 5, 'assigned');
+  for (const { spec, epoch } of [...(house.leader.replica.state.nodes.get('n1' as never)?.assigned.values() ?? [])]) {
+    await house.ask(house.report(house.leader, 'n1', session, [succeeded(spec.id, epoch)]));
+    await house.until(() => late.replica.state.revision === house.leader.replica.state.revision, 'it follows');
+    // Each in a record of its own: the leader has them in one.
+    await house.ask(late.replica.flush());
+  }
+  house.crash(late);
+  for (let round = 0; round < 20; round += 1) {
+    const body = Array.from({ length: 20 }, (_, at) => ({ id: `r${round}-${at}`, run: { type: 'exec', argv: ['x'.repeat(200)] }, priority: -1 }));
+    await house.ask(house.call(house.leader, 'submitTasks', { body }));
+    await house.elapse(150);
+  }
+  await house.ask(house.boot(late));
+  const { storagePort } = late.replica;
+  const scan = storagePort.scanState.bind(storagePort);
+  let open: (() => void) | null = null;
+  // The disk takes its time to read the new state back.
+  const slow = async function* (records: ReturnType<typeof scan>): ReturnType<typeof scan> extends AsyncIterable<infer One> ? AsyncGenerator<One> : never {
+    await new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    yield* records;
+  };
+  storagePort.scanState = (range) => slow(scan(range));
+  await house.until(() => open !== null, 'the flip is through', 20_000);
+  storagePort.scanState = scan;
+  const answers = ids.map((id) => house.call(late, 'getTask', { params: { id }, query: { consistency: 'stale' } }));
+  for (const answer of answers) answer.catch(() => undefined);
+  await house.elapse(50);
+  (open as unknown as () => void)();
+  for (const answer of answers) t.equal((await house.ask(answer)).state, 'succeeded');
+  t.equal(late.replica.stats.snapshots.installed, 1);
+});
+
 t.test('the log is compacted behind the state, and a restart in the middle of everything finds all of it', async (t) => {
   const house = await House.open({ limits: { logBytesKept: 30_000 }, timing: { flushMs: 100 } });
   const { leader } = house;

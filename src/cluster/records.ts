@@ -4,6 +4,7 @@ import type { Epoch, NodeId, Revision, Session, TaskId } from './ids.js';
 import { JsonWriter, Shelf } from './json-writer.js';
 import type { Node, Resources, Task, TaskState } from './model.js';
 import { wordOf } from './packing.js';
+import { PACK_TASKS } from './packs.js';
 import { taskFrom, writeTask } from './task-line.js';
 
 /** 2: tasks lie many to a record. 3 and 4: as with blocks. 5: so too, and the usual task is shorter (task-line.ts).
@@ -44,7 +45,8 @@ const LINE_FEED = 10;
 export function encodeAlivePack(tasks: readonly Task[]): Uint8Array {
   writer.begin();
   writer.byte(RECORD_VERSION);
-  if (writeFreshPack(writer, tasks)) return writer.copyTo(shelf);
+  // Of a pack that is not full any more the rest may wait for long, while what lies beside it on a shelf comes and goes: it would keep all of the shelf.
+  if (writeFreshPack(writer, tasks)) return tasks.length === PACK_TASKS ? writer.copyTo(shelf) : writer.copy();
   writer.raw('[');
   writeIds(tasks.length, (at) => (tasks[at] as Task).spec.id);
   writer.raw(']');

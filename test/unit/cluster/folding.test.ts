@@ -83,6 +83,8 @@ t.test('a cancel unfolds one pack; what is left of it is folded again when it is
   replica.take();
   replica.durable();
   t.equal(foldedPacks(replica.state), 4, 'fifteen of them');
+  const left = replica.state.packs.get(16)?.folded?.record;
+  t.equal(left?.buffer.byteLength, left?.byteLength, 'what is left of a pack keeps nothing else in memory, however long it waits');
   checkInvariants(replica.state);
   const stored = replica.picture();
   replica.restart();

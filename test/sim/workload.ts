@@ -216,13 +216,13 @@ export class Workload {
         }
         return;
       case 'list': {
-        const answer = await client.listTasks({
-          limit: random.pick([1, 5, 100]),
-          ...(random.chance(0.5) ? { state: random.pick(['pending', 'running', 'succeeded'] as const) } : {}),
-        });
+        const limit = random.pick([1, 5, 1000]);
+        const state = random.chance(0.5) ? random.pick(['pending', 'running', 'succeeded'] as const) : undefined;
+        const answer = await client.listTasks({ limit, ...(state === undefined ? {} : { state }) });
         if (answer.revision > raft.committed.length)
           fail('linearizable reads', `${who} got a list of revision ${answer.revision}; committed is ${raft.committed.length}`);
         for (const view of answer.tasks) oracle.reads.sawAt(view, answer.revision, who);
+        if (state === undefined && answer.cursor === null) oracle.reads.sawAll(answer.tasks, committed, raft.committed.length, who);
         return;
       }
       case 'cancel':

@@ -73,6 +73,22 @@ export class ReadChecker {
       );
   }
 
+  /** A list without a filter, of which this is all: whatever was there when the call began, and was not forgotten meanwhile, is in it. */
+  sawAll(views: readonly TaskView[], committedAtStart: number, committedAtEnd: number, who: string): void {
+    const ids = new Set(views.map(({ id }) => id));
+    if (ids.size !== views.length) fail('linearizable reads', `${who} got a list that holds a task twice`);
+    for (const [id, versions] of this.#versions) {
+      let newest: Version | null = null;
+      for (const version of versions)
+        if (version.revision <= committedAtStart || (version.text === null && version.revision <= committedAtEnd)) newest = version;
+      if (newest !== null && newest.text !== null && !ids.has(id))
+        fail(
+          'linearizable reads',
+          `${who} got a list without ${id}, which was ${newest.state} at revision ${newest.revision}; committed was ${committedAtStart}`,
+        );
+    }
+  }
+
   /** A stale read: any value it ever had, and (on one connection to one manager) nothing else is promised. */
   sawStale(id: string, view: TaskView | null, committedAtEnd: number, who: string): void {
     if (view === null) return;

@@ -13,7 +13,7 @@ import {
 import { look } from '../cluster/folding.js';
 import type { TaskId } from '../cluster/ids.js';
 import { FINISHED, type Task, type TaskState } from '../cluster/model.js';
-import { groupOf } from '../cluster/packs.js';
+import { groupOf, PACK_TASKS } from '../cluster/packs.js';
 import { pageOfPlaced, type TaskFilter } from '../cluster/pages.js';
 import type { ClusterState } from '../cluster/state.js';
 import { type TaskView, taskView } from '../cluster/views.js';
@@ -109,6 +109,8 @@ async function alivePart(storage: Storage, live: () => ClusterState, page: Page,
       page.add(task);
       last = task.queuedSeq;
     }
+    // A page may be full of tasks that are there no more: the next one begins behind them, too.
+    if (group >= 0) last = Math.max(last, group + PACK_TASKS - 1);
     return page.full;
   };
   const range = { gte: packKey(groupOf(after + 1), false), lt: ALIVE_RANGE.lt, limit: NO_LIMIT, reverse: false };

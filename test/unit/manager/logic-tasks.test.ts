@@ -353,6 +353,32 @@ t.test('large arrays and long lists are cut into bounded pieces', async (t) => {
   );
 });
 
+t.test('a stale list goes on behind thousands of records whose tasks have finished since they were written', async (t) => {
+  const house = await House.open({ timing: { flushMs: 3_600_000 } });
+  const { leader } = house;
+  const ids = Array.from({ length: 4200 }, (_, at) => `t${at}`);
+  const submit = (of: readonly string[]) =>
+    house.ask(house.call(leader, 'submitTasks', { body: of.map((id) => ({ id, run: { type: 'handler' as const, name: 'x' } })) }));
+  for (let at = 0; at < ids.length; at += 1000) await submit(ids.slice(at, at + 1000));
+  await submit(['last']);
+  await house.ask(leader.replica.flush());
+  const cancelled = ids.map((id) => house.call(leader, 'cancelTask', { params: { id }, body: {} }));
+  for (const call of cancelled) await house.ask(call);
+  const found: string[] = [];
+  let cursor: string | null = null;
+  let pages = 0;
+  do {
+    const page: { readonly tasks: readonly { readonly id: string }[]; readonly cursor: string | null } = await house.ask(
+      house.call(leader, 'listTasks', { query: { consistency: 'stale', ...(cursor === null ? {} : { cursor }) } }),
+    );
+    t.not(page.cursor, cursor, 'every page is a step further');
+    cursor = page.cursor;
+    found.push(...page.tasks.map(({ id }) => id));
+    pages += 1;
+  } while (cursor !== null && pages < 100);
+  t.same(found.sort(), [...ids, 'last'].sort());
+});
+
 function nest(levels: number): unknown {
   let value: unknown = 1;
   for (let at = 0; at < levels; at += 1) value = [value];

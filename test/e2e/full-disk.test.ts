@@ -5,6 +5,8 @@ import t from 'tap';
 import { freePort } from '../unit/manager/shell-kit.js';
 import { CLI, temporary, waitFor } from './cluster.js';
 
+t.setTimeout(0);
+
 /** A mount of its own, which ends with the processes in it. */
 const mayMount = process.platform === 'linux' && spawnSync('unshare', ['--mount', 'true']).status === 0;
 /** Runs the command on a small disk; when it has ended, once more on a larger one with the same files. */

@@ -1,9 +1,9 @@
-import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { freePort as freePortBut } from '../../../src/cli/children.js';
 import type { Logger, LogLevel } from '../../../src/logger.js';
 
-/** Comes back when the condition holds; throws with what was waited for after `ms`. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, ms = 10_000): Promise<void> {
+/** Comes back when the condition holds; throws with what was waited for after `ms`, which no slow machine is to decide. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string, ms = 90_000): Promise<void> {
   const deadlineMs = performance.now() + ms;
   while (!(await condition())) {
     if (performance.now() > deadlineMs) throw new Error(`waited ${ms} ms in vain for: ${what}`);
@@ -11,19 +11,10 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
   }
 }
 
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
+const taken = new Set<number>();
+
+/** A port that was free a moment ago, that no outgoing connection is given, and that nobody else here has been given: its owner may leave it and come back. */
+export const freePort = (): Promise<number> => freePortBut(taken, null);
 
 export interface Line {
   readonly level: LogLevel;

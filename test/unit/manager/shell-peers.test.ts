@@ -15,6 +15,7 @@ import { createTcpTransport, type TcpTransport, type TcpTransportOptions } from 
 import { type Endpoint, parseEndpoint } from '../../../src/manager/peer-context.js';
 import type { TransportEvents } from '../../../src/manager/transport.js';
 import { PeerBook } from '../../../storage/peer-book.js';
+import { ManualClock } from '../client/manual-clock.js';
 import { memoryLogger, until } from './shell-kit.js';
 import { type TransportWorld, transportContract } from './transport-contract.js';
 
@@ -308,7 +309,8 @@ t.test('garbage of any kind never harms', async (t) => {
 });
 
 t.test('who says nothing is shown the door, and there is a bound on such callers', async (t) => {
-  const { transport } = await server({ limits: { handshakeMs: 200, strangersMax: 5 } });
+  const clock = new ManualClock();
+  const { transport } = await server({ clock, limits: { handshakeMs: 200, strangersMax: 5 } });
   const silent = [...Array(5)].map(() => new Raw(transport.address));
   const slow = silent[0] as Raw;
   slow.socket.write(PREAMBLE.subarray(0, 3));
@@ -316,7 +318,10 @@ t.test('who says nothing is shown the door, and there is a bound on such callers
   const sixth = new Raw(transport.address);
   await until(() => sixth.ended, 'the sixth is turned away at once');
   t.equal(transport.stats.rejected['tooManyStrangers'], 1);
+  await clock.advance(199);
+  t.equal(transport.stats.rejected['handshakeTimeout'], undefined);
   t.notOk(slow.ended);
+  await clock.advance(1);
   await until(() => silent.every((raw) => raw.ended), 'the others after the handshake time');
   t.equal(transport.stats.rejected['handshakeTimeout'], 5);
   await transport.close();

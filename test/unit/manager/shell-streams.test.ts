@@ -165,7 +165,7 @@ t.test('assignments are streamed line by line, end with the caller or with the s
   const call = createHttpCall();
   const open = async (): Promise<{ lines: AsyncIterator<AssignmentLine>; leave: AbortController }> => {
     const leave = new AbortController();
-    const result = await call.watch(base, { params: { id: 'n' }, query: { session: 1 }, body: null }, { silenceMs: 5000, signal: leave.signal });
+    const result = await call.watch(base, { params: { id: 'n' }, query: { session: 1 }, body: null }, { silenceMs: 60_000, signal: leave.signal });
     if (result.kind !== 'ok') throw new Error(JSON.stringify(result));
     return { lines: result.lines[Symbol.asyncIterator](), leave };
   };

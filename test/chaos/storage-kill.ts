@@ -25,10 +25,15 @@ export interface Campaign {
 }
 
 const CHILD = join(import.meta.dirname, 'storage-kill-child.js');
+/** Instead of a directory: the child opens none. */
+const NOWHERE = '-';
 const OPENING_MS = 90;
-const WRITING_MS = 40;
+/** A process that has opened is killed when it has acknowledged up to so many batches, and a moment later: a slow disk is to write some, too. */
+const WRITES_MAX = 8;
+const WRITING_MS = 20;
 
-export async function runStorageKill(cycles: number, seed: number, progress: (line: string) => void): Promise<Campaign> {
+/** `neverOpens`: the process is killed before it has touched the directory, however fast it is. */
+export async function runStorageKill(cycles: number, seed: number, progress: (line: string) => void, neverOpens = false): Promise<Campaign> {
   const folder = mkdtempSync(join(tmpdir(), 'quorate-kill-'));
   const random = seeded(seed);
   const from = performance.now();
@@ -38,7 +43,7 @@ export async function runStorageKill(cycles: number, seed: number, progress: (li
   try {
     const directory = join(folder, 'data');
     for (let cycle = 1; cycle <= cycles; cycle += 1) {
-      const { acknowledged, opened } = await writeUntilKilled(directory, seed, model.writes, random);
+      const { acknowledged, opened } = await writeUntilKilled(neverOpens ? NOWHERE : directory, seed, model.writes, random);
       if (!opened) killedWhileOpening += 1;
       // Sometimes a copy is read, so that the next process finds the directory as the killed one left it.
       const wantsCopy = random.uint32() % 2 === 0;
@@ -77,7 +82,7 @@ async function writeUntilKilled(
   const gone = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
   const out = collect(child);
   const whileOpening = random.uint32() % 4 === 0;
-  if (!whileOpening) await Promise.race([out.opened, gone]);
+  if (!whileOpening) await Promise.race([out.lines(1 + (random.uint32() % (WRITES_MAX + 1))), gone]);
   await new Promise((done) => {
     setTimeout(done, fraction(random) * (whileOpening ? OPENING_MS : WRITING_MS));
   });
@@ -88,19 +93,25 @@ async function writeUntilKilled(
   return { acknowledged: lines.length > 1 ? Number(lines.at(-1)) : before, opened: lines.length > 0 };
 }
 
-function collect(child: ChildProcess): { readonly opened: Promise<void>; text(): string; errors(): string } {
+function collect(child: ChildProcess): { lines(count: number): Promise<void>; text(): string; errors(): string } {
   let text = '';
   let errors = '';
+  let heard: () => void = () => {};
   child.stderr?.setEncoding('utf8').on('data', (data: string) => {
     errors += data;
   });
-  const opened = new Promise<void>((done) => {
-    child.stdout?.setEncoding('utf8').on('data', (data: string) => {
-      text += data;
-      done();
-    });
+  child.stdout?.setEncoding('utf8').on('data', (data: string) => {
+    text += data;
+    heard();
   });
-  return { opened, text: () => text, errors: () => errors };
+  const lines = (count: number): Promise<void> =>
+    new Promise((done) => {
+      heard = () => {
+        if (text.split('\n').length > count) done();
+      };
+      heard();
+    });
+  return { lines, text: () => text, errors: () => errors };
 }
 
 async function readBack(directory: string) {

@@ -128,7 +128,7 @@ export class TestCluster {
 
   static async start(
     t: Test,
-    options: Partial<Pick<LocalClusterOptions, 'managers' | 'witnesses' | 'managerArgs' | 'workers' | 'workerArgs'>> = {},
+    options: Partial<Pick<LocalClusterOptions, 'managers' | 'witnesses' | 'managerArgs' | 'workers' | 'workerArgs' | 'onLog'>> = {},
   ): Promise<TestCluster> {
     const directory = temporary(t);
     const journal = join(directory, 'journal');
@@ -137,6 +137,7 @@ export class TestCluster {
       managers: options.managers ?? 3,
       ...(options.witnesses === undefined ? {} : { witnesses: options.witnesses }),
       ...(options.managerArgs === undefined ? {} : { managerArgs: options.managerArgs }),
+      ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
       workers: options.workers ?? ['w1', 'w2'],
       directory,
       name: 'e2e',

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { defineHandlers } from '../../src/worker/index.js';
@@ -29,10 +29,10 @@ export default defineHandlers({
     return null;
   },
 
-  /** Tells its progress, then takes its time. */
-  slow: async ({ ms }: { readonly ms: number }, { progress, signal }) => {
+  /** Tells its progress, then goes on until the file is there. */
+  untilThere: async ({ file }: { readonly file: string }, { progress, signal }) => {
     progress(0.5, 'half way');
-    await pause(ms, undefined, { signal });
-    return { slept: ms };
+    while (!existsSync(file)) await pause(10, undefined, { signal });
+    return { seen: file };
   },
 });

@@ -73,7 +73,12 @@ t.test('two full managers and a witness: any one of them may die', async (t) => 
   }
   const cli = await cluster.cli('status');
   t.match(cli.stdout, new RegExp(`${WITNESS} +http://127[.0-9:]+ +witness`), 'status names it');
-  t.match(await (await fetch(`${witness}/v1/leader`)).json(), { leader: { serverId: await local.leader() } });
+  let named: unknown = null;
+  const agreed = async (): Promise<boolean> => {
+    named = ((await (await fetch(`${witness}/v1/leader`)).json()) as { leader: { serverId: number } | null }).leader?.serverId;
+    return named === (await local.leader());
+  };
+  await waitFor('it to name the leader', agreed, () => `it named ${named}`);
   t.equal((await fetch(`${witness}/readyz`)).status, 200);
   const metrics = await (await fetch(`${witness}/metrics`)).text();
   t.match(metrics, /^quorate_raft_is_witness 1$/m);

@@ -1,6 +1,8 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { systemClock } from '../../src/clock.js';
-import { isAlive, TestCluster, waitFor } from './cluster.js';
+import { isAlive, temporary, TestCluster, waitFor } from './cluster.js';
 
 t.setTimeout(0);
 
@@ -51,7 +53,7 @@ t.test('tasks of a dead worker run elsewhere, whether or not the leader died wit
 });
 
 t.test('SIGTERM: workers let end what ends, hand back the rest at no price, managers end with nothing half done', async (t) => {
-  const cluster = await TestCluster.start(t, { workers: ['w1'], workerArgs: ['--grace', '2s'] });
+  const cluster = await TestCluster.start(t, { workers: ['w1'], workerArgs: ['--grace', '5s'] });
   const { client, local } = cluster;
   // A real command, so that a real process must be gone.
   const { id } = await client.submit({
@@ -60,11 +62,15 @@ t.test('SIGTERM: workers let end what ends, hand back the rest at no price, mana
     attemptsMax: 1,
     backoffMs: 60_000,
   });
-  const quick = await client.submit({ id: 'quick', run: { type: 'handler', name: 'slow', input: { ms: 500 } }, attemptsMax: 1 });
+  const file = join(temporary(t), 'end');
+  const quick = await client.submit({ id: 'quick', run: { type: 'handler', name: 'untilThere', input: { file } }, attemptsMax: 1 });
   for (const each of [id, quick.id]) await waitFor(`${each} to run`, async () => (await client.getTask(each)).state === 'running');
   const first = local.workers.get('w1');
   if (first === undefined) throw new Error('w1 was never started');
-  const ended = await local.stopOne(first);
+  const stopping = local.stopOne(first);
+  await waitFor('w1 to say that it leaves', async () => (await client.getNode('w1')).capacity.slots === 0);
+  writeFileSync(file, '');
+  const ended = await stopping;
   t.match(ended, { exit: { code: 0, signal: null }, clean: true }, `the worker ended by itself${first.lastWords()}`);
   const handedBack = await client.getTask(id);
   t.match(

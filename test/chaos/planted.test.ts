@@ -7,9 +7,9 @@ import { type Mutant, unit } from '../mutants/mutant.js';
 import { MUTANTS } from '../mutants/mutants.js';
 import { Slot } from '../mutants/slot.js';
 
-t.setTimeout(200_000);
+t.setTimeout(360_000);
 
-t.test('a stale read that was planted is told by the history of real processes, each time', { timeout: 150_000 }, async (t) => {
+t.test('a stale read that was planted is told by the history of real processes, each time', { timeout: 300_000 }, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'quorate-planted-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   const slot = new Slot(directory);

@@ -13,7 +13,7 @@ export interface Verdict {
   readonly ms: number;
 }
 
-const LIMIT_MS: Record<Checker['kind'], number> = { unit: 60_000, model: 180_000, sim: 240_000 };
+const LIMIT_MS: Record<Checker['kind'], number> = { unit: 180_000, model: 180_000, sim: 240_000 };
 
 /** Asks one checker about the tree in `slot`. */
 export async function ask(slot: Slot, checker: Checker): Promise<Verdict> {

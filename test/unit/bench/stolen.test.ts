@@ -37,7 +37,7 @@ t.test('a machine is at rest when next to nothing was done between two looks', a
     seen += 1;
     return read();
   };
-  t.equal(await atRest(counted(looks(100, 60, 30, 3, 90))), true);
+  t.equal(await atRest(counted(looks(100, 60, 30, 3, 90)), 90_000), true);
   t.equal(seen, 4, 'it looked until it was so');
   t.equal(await atRest(looks(), 600), false, 'never');
   t.equal(await atRest(() => null), false, 'nobody can tell');

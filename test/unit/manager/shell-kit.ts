@@ -3,10 +3,10 @@ import { freePort as freePortBut } from '../../../src/cli/children.js';
 import type { Logger, LogLevel } from '../../../src/logger.js';
 
 /** Comes back when the condition holds; throws with what was waited for after `ms`, which no slow machine is to decide. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, ms = 90_000): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what: string | (() => string), ms = 90_000): Promise<void> {
   const deadlineMs = performance.now() + ms;
   while (!(await condition())) {
-    if (performance.now() > deadlineMs) throw new Error(`waited ${ms} ms in vain for: ${what}`);
+    if (performance.now() > deadlineMs) throw new Error(`waited ${ms} ms in vain for: ${typeof what === 'string' ? what : what()}`);
     await delay(2);
   }
 }

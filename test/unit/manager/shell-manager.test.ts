@@ -8,17 +8,20 @@ import { type Logger, silentLogger } from '../../../src/logger.js';
 import { type RunningManager, startManager } from '../../../src/manager/manager.js';
 import { type ManagerOptions, managerConfig } from '../../../src/manager/options.js';
 import { PlainHistogram } from '../../../src/manager/metrics.js';
-import type { CallPort } from '../../../src/protocol/call.js';
+import type { CallPort, CallResult } from '../../../src/protocol/call.js';
+import type { AnswerOf, CallInput, RouteName } from '../../../src/protocol/http.js';
 import type { SubmitResult, TaskRequest } from '../../../src/protocol/schemas.js';
 import { StorageError } from '../../../storage/storage.js';
 import { freePort, memoryLogger, until } from './shell-kit.js';
 
-const tasks = (tag: string, count: number, input = ''): TaskRequest[] =>
-  Array.from({ length: count }, (_, at) => ({ id: `${tag}-${at}`, run: { type: 'handler', name: 'noop', input } }));
 t.setTimeout(0);
 
+const tasks = (tag: string, count: number, input = ''): TaskRequest[] =>
+  Array.from({ length: count }, (_, at) => ({ id: `${tag}-${at}`, run: { type: 'handler', name: 'noop', input } }));
 /** Of one call; no test is decided by it on a slow machine. */
 const CALL_MS = 90_000;
+/** What is said while the managers elect, which those of a slow machine may do at any time: whoever hears it asks again. Anything else fails the test. */
+const UNSETTLED = ['noLeader', 'outcomeUnknown'];
 const NO = { params: {}, query: {}, body: null } as const;
 
 class Trio {
@@ -35,7 +38,7 @@ class Trio {
   static async make(count: number, options: ManagerOptions = {}): Promise<Trio> {
     const trio = await Trio.place(count, options);
     for (let id = 1; id <= count; id += 1) await trio.start(id);
-    await until(() => trio.leader !== null, 'a leader');
+    await trio.leads();
     return trio;
   }
 
@@ -66,6 +69,12 @@ class Trio {
     return null;
   }
 
+  /** Who leads; waits for it. */
+  async leads(): Promise<number> {
+    await until(() => this.leader !== null, 'a leader');
+    return this.leader as number;
+  }
+
   get follower(): number {
     return [...this.running.keys()].find((id) => id !== this.leader) as number;
   }
@@ -74,10 +83,24 @@ class Trio {
     return this.running.get(id) as RunningManager;
   }
 
+  /** As a client does: who leads may change under it, on a slow machine too, and what was taken is not taken twice. */
   async submit(at: number, list: TaskRequest[]): Promise<readonly SubmitResult[]> {
-    const result = await this.call.call(this.at(at).apiAddress, 'submitTasks', { params: {}, query: {}, body: list }, { timeoutMs: CALL_MS });
-    if (result.kind !== 'ok') throw new Error(JSON.stringify(result));
-    return (result.answer as { results: SubmitResult[] }).results;
+    const resultsOf = (answer: AnswerOf<'submitTasks'>): readonly SubmitResult[] => (answer as { results: SubmitResult[] }).results;
+    const settled = ({ error }: SubmitResult): boolean => !UNSETTLED.includes(error?.code ?? '');
+    return resultsOf(await this.ask(at, 'submitTasks', { params: {}, query: {}, body: list }, (answer) => resultsOf(answer).every(settled)));
+  }
+
+  /** The answer of this manager, when it is one that `counts`. */
+  async ask<Name extends RouteName>(at: number, name: Name, input: CallInput<Name>, counts: (answer: AnswerOf<Name>) => boolean): Promise<AnswerOf<Name>> {
+    let result: CallResult<Name> | null = null;
+    const found = async (): Promise<boolean> => {
+      result = await this.call.call(this.at(at).apiAddress, name, input, { timeoutMs: CALL_MS });
+      if (result.kind === 'ok') return counts(result.answer);
+      if (result.kind === 'unreachable' || !UNSETTLED.includes(result.problem.code)) throw new Error(JSON.stringify(result));
+      return false;
+    };
+    await until(found, () => `manager ${at} to answer ${name}: ${JSON.stringify(result)}`);
+    return (result as unknown as { readonly answer: AnswerOf<Name> }).answer;
   }
 
   async close(): Promise<void> {
@@ -95,30 +118,36 @@ t.test('three managers: any address serves, one that was away gets the state ove
     results.every((result) => result.error === null && result.state === 'pending'),
     'a follower passes writes on',
   );
-  const read = await trio.call.call(trio.at(follower).apiAddress, 'getTask', { params: { id: 'forwarded-2' }, query: {}, body: null }, { timeoutMs: CALL_MS });
-  t.match(read, { kind: 'ok', answer: { id: 'forwarded-2' } }, 'and answers reads itself, its own writes included');
-  const where = await trio.call.call(trio.at(follower).apiAddress, 'getLeader', NO, { timeoutMs: CALL_MS });
-  t.match(where, { kind: 'ok', answer: { leader: { serverId: trio.leader, address: trio.at(trio.leader as number).apiAddress } } });
+  const input = { params: { id: 'forwarded-2' }, query: {}, body: null };
+  const read = await trio.ask(follower, 'getTask', input, ({ id }) => id === 'forwarded-2');
+  t.match(read, { id: 'forwarded-2' }, 'and answers reads itself, its own writes included');
+  const where = await trio.ask(follower, 'getLeader', NO, ({ leader }) => leader !== null && leader.serverId === trio.leader);
+  t.equal(where.leader?.address, trio.at(where.leader?.serverId as number).apiAddress);
 
   const { lastIndex } = trio.at(follower).replica.status();
   await trio.stop(follower);
-  for (let round = 0; round < 5; round += 1) await trio.submit(trio.leader as number, tasks(`away${round}`, 200, 'x'.repeat(200)));
-  await until(() => trio.at(trio.leader as number).replica.status().firstIndex > lastIndex + 1, 'the log is compacted beyond what the absent one has');
+  for (let round = 0; round < 5; round += 1) await trio.submit(await trio.leads(), tasks(`away${round}`, 200, 'x'.repeat(200)));
+  const firstIndex = (id: number | null): number => (id === null ? 0 : trio.at(id).replica.status().firstIndex);
+  await until(() => firstIndex(trio.leader) > lastIndex + 1, 'the log is compacted beyond what the absent one has');
   const back = await trio.start(follower);
   await until(() => back.replica.state.tasks.size === 1003, 'it has caught up');
-  t.equal(back.replica.stats.snapshots.installed, 1, 'by a snapshot over its own connection');
+  t.ok(back.replica.stats.snapshots.installed > 0, 'by a snapshot over its own connection');
 
-  const old = trio.leader as number;
+  const old = await trio.leads();
   await trio.stop(old);
   await until(() => trio.leader !== null && trio.leader !== old, 'another one leads');
-  await trio.submit(trio.leader as number, tasks('after', 2));
-  t.equal(trio.at(trio.leader as number).replica.state.tasks.size, 1005, 'nothing was lost');
-  const text = await (await fetch(`${trio.at(trio.leader as number).apiAddress}/metrics`)).text();
-  t.match(text, /quorate_peers_linked 1\n/);
+  await trio.submit(await trio.leads(), tasks('after', 2));
+  const last = await trio.leads();
+  await until(() => trio.at(last).replica.state.tasks.size === 1005, 'nothing was lost');
+  let text = '';
+  const linked = async (): Promise<boolean> => {
+    text = await (await fetch(`${trio.at(last).apiAddress}/metrics`)).text();
+    return /quorate_peers_linked 1\n/.test(text);
+  };
+  await until(linked, () => `one peer linked: ${text}`);
   t.match(text, /quorate_peer_messages_total\{direction="received"\} [1-9]/);
 
-  const last = trio.leader as number;
-  await trio.stop(trio.follower);
+  await trio.stop([...trio.running.keys()].find((id) => id !== last) as number);
   await until(async () => (await fetch(`${trio.at(last).apiAddress}/readyz`)).status === 503, 'alone it is not ready, and says so');
   t.equal((await fetch(`${trio.at(last).apiAddress}/healthz`)).status, 200);
   t.match(await trio.call.call(trio.at(last).apiAddress, 'submitTasks', { params: {}, query: {}, body: tasks('none', 1) }, { timeoutMs: CALL_MS }), {
@@ -164,7 +193,7 @@ t.test('a directory that was replaced and is put back is refused by the others, 
   await trio.stop(follower);
   await rename(trio.directoryOf(follower), old);
   await trio.start(follower);
-  await trio.submit(trio.leader as number, tasks('a', 3));
+  await trio.submit(await trio.leads(), tasks('a', 3));
   await until(() => trio.at(follower).replica.state.tasks.size === 3, 'on an empty directory it has caught up');
   for (const id of [1, 2, 3]) await trio.stop(id);
   await rm(trio.directoryOf(follower), { recursive: true });
@@ -174,7 +203,7 @@ t.test('a directory that was replaced and is put back is refused by the others, 
   await until(() => logger.lines.some(({ fields }) => fields['code'] === 'incarnationReplaced'), 'its log says so');
   await until(() => trio.leader !== null, 'the others lead');
   t.not(trio.leader, follower);
-  await trio.submit(trio.leader as number, tasks('b', 3));
+  await trio.submit(await trio.leads(), tasks('b', 3));
   t.equal(trio.at(follower).replica.state.tasks.size, 0);
   await trio.stop(follower);
   await rm(trio.directoryOf(follower), { recursive: true });

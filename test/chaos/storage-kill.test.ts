@@ -4,7 +4,7 @@ import { runStorageKill } from './storage-kill.js';
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 const cycles = Number(process.env['CYCLES'] ?? 25);
 // tap gives a whole file 30 s.
-t.setTimeout(0);
+t.setTimeout(120_000 + cycles * 10_000);
 
 t.test('kill -9 at any moment loses no acknowledged batch', async (t) => {
   t.comment(`SEED=${seed} CYCLES=${cycles}`);

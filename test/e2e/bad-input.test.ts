@@ -12,7 +12,7 @@ import { type ManagerOptions, managerConfig } from '../../src/manager/options.js
 import type { AssignmentLine, ClusterView, NodeView, RegisterAnswer, ReportsAnswer, SubmitResult, TaskView } from '../../src/protocol/schemas.js';
 import { freePort, until } from '../unit/manager/shell-kit.js';
 
-t.setTimeout(0);
+t.setTimeout(300_000);
 
 interface Answer {
   readonly status: number;

@@ -20,7 +20,6 @@ async function within(what: string, call: CliCall): Promise<CliResult> {
     what,
     () => ended,
     () => call.stdout() + call.stderr(),
-    30_000,
   );
 }
 

@@ -5,7 +5,7 @@ import t from 'tap';
 import { freePort } from '../unit/manager/shell-kit.js';
 import { CLI, temporary, waitFor } from './cluster.js';
 
-t.setTimeout(0);
+t.setTimeout(300_000);
 
 /** A mount of its own, which ends with the processes in it. */
 const mayMount = process.platform === 'linux' && spawnSync('unshare', ['--mount', 'true']).status === 0;

@@ -79,7 +79,7 @@ t.test('two full managers and a witness: any one of them may die', async (t) => 
     return named === (await local.leader());
   };
   await waitFor('it to name the leader', agreed, () => `it named ${named}`);
-  t.equal((await fetch(`${witness}/readyz`)).status, 200);
+  await waitFor('it to be ready', async () => (await fetch(`${witness}/readyz`)).status === 200);
   const metrics = await (await fetch(`${witness}/metrics`)).text();
   t.match(metrics, /^quorate_raft_is_witness 1$/m);
   t.notMatch(metrics, /^quorate_tasks\{/m, 'it has no tasks to count, not even none');

@@ -8,7 +8,7 @@ import type { AssignmentLine } from '../../../src/protocol/schemas.js';
 import { freePort } from '../manager/shell-kit.js';
 import { ManualClock } from './manual-clock.js';
 
-t.setTimeout(0);
+t.setTimeout(300_000);
 
 /** Ends a wait that will never end; no test is decided by it on a slow machine. */
 const PATIENCE_MS = 90_000;

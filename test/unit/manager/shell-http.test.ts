@@ -10,6 +10,8 @@ import type { AssignmentLine } from '../../../src/protocol/schemas.js';
 import { until } from './shell-kit.js';
 import { ask, isProblem, pushed, serve, TASK, taken } from './shell-http-kit.js';
 
+t.setTimeout(300_000);
+
 t.test('every route reaches its handler with its input, as the table says; the client agrees', async (t) => {
   const { server, base, calls } = await serve({
     getTask: async () => {

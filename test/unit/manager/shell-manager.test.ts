@@ -14,7 +14,7 @@ import type { SubmitResult, TaskRequest } from '../../../src/protocol/schemas.js
 import { StorageError } from '../../../storage/storage.js';
 import { freePort, memoryLogger, until } from './shell-kit.js';
 
-t.setTimeout(0);
+t.setTimeout(300_000);
 
 const tasks = (tag: string, count: number, input = ''): TaskRequest[] =>
   Array.from({ length: count }, (_, at) => ({ id: `${tag}-${at}`, run: { type: 'handler', name: 'noop', input } }));

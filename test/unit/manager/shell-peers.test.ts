@@ -19,6 +19,8 @@ import { ManualClock } from '../client/manual-clock.js';
 import { memoryLogger, until } from './shell-kit.js';
 import { type TransportWorld, transportContract } from './transport-contract.js';
 
+t.setTimeout(300_000);
+
 const A = serverId(1);
 const B = serverId(2);
 

@@ -11,6 +11,8 @@ import type { AssignmentLine, SubmitResult, TaskRequest } from '../../../src/pro
 import { until } from './shell-kit.js';
 import { type Answer, ask, beat, isProblem, pushed, serve, TASK, taken } from './shell-http-kit.js';
 
+t.setTimeout(300_000);
+
 t.test('tasks as lines: a result each, in order, however the bytes are cut; bad lines stop nothing', async (t) => {
   const sizes: number[] = [];
   let first: unknown = null;

@@ -48,7 +48,7 @@ const lives = (pid: number): boolean => {
 };
 const pidIn = (path: string): number => (existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0);
 
-t.setTimeout(0);
+t.setTimeout(300_000);
 
 t.test('exec: the programs of a worker that was killed end with it, stubborn ones by SIGKILL; one that has ended is left alone', async (t) => {
   const directory = folder(t);

@@ -159,7 +159,8 @@ t.test('alone a witness tells nothing of the cluster; it stays what it was at it
   t.equal(refused.code, 2);
   t.match(refused.stderr, /error \[invalidConfig\]: --witness names manager 1, but in .* it is a full manager/);
 
-  for (const serverId of [1, 2]) local.startManager(serverId);
+  // Both: who is told to stop before it listens to signals is killed by them.
+  await Promise.all([1, 2].map((serverId) => local.startManager(serverId).ready));
   await local.leader();
   t.match(await cluster.client.getTask('a'), { id: 'a', state: 'pending' });
   t.strictSame(await cluster.stop(), []);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { v7 } from 'uuid';
 import { type Clock, systemClock } from '../clock.js';
 import type { CallPort } from '../protocol/call.js';
@@ -46,6 +47,11 @@ export class WaitTimeoutError extends Error {
   }
 }
 
+interface PollWaiter {
+  gone: boolean;
+  readonly turn: () => void;
+}
+
 const POLL_MS = 20_000;
 /** With more waiters than polls, each poll is short, so that everybody has a turn. */
 const SHORT_POLL_MS = 1000;
@@ -67,7 +73,7 @@ export class QuorateClient {
   private readonly attemptMs: number;
   private readonly joiner: Joiner;
   private polls = 0;
-  private readonly pollWaiters: (() => void)[] = [];
+  private readonly pollWaiters: PollWaiter[] = [];
   private lastIdMs = 0;
   private idSeq = 0;
   private learned = false;
@@ -142,10 +148,15 @@ export class QuorateClient {
   async waitFor(id: string, options: WaitOptions = {}): Promise<TaskView> {
     const { signal, timeoutMs } = options;
     const deadlineMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : this.clock.nowMs() + timeoutMs;
+    // One signal for many waits is no leak.
+    if (signal instanceof AbortSignal) setMaxListeners(Number.MAX_SAFE_INTEGER, signal);
     let task: TaskView | null = null;
     for (;;) {
       signal?.throwIfAborted();
-      await this.pollTurn();
+      if (!(await this.pollTurn(deadlineMs, signal))) {
+        signal?.throwIfAborted();
+        throw new WaitTimeoutError(id, timeoutMs as number, task);
+      }
       try {
         const leftMs = deadlineMs - this.clock.nowMs();
         if (leftMs <= 0 && task !== null) throw new WaitTimeoutError(id, timeoutMs as number, task);
@@ -157,8 +168,7 @@ export class QuorateClient {
           throw new WaitTimeoutError(id, timeoutMs as number, task);
         throw error;
       } finally {
-        this.polls--;
-        this.pollWaiters.shift()?.();
+        this.pollDone();
       }
       if (FINISHED.has(task.state)) return task;
     }
@@ -232,12 +242,19 @@ export class QuorateClient {
 
   /** The cluster as its leader sees it; where there is none, as any manager that answers does. */
   async cluster(): Promise<ClusterView> {
-    if (this.managers.target === null) await this.managers.find(Math.min(1000, this.timeoutMs));
-    return this.operate('getCluster', { params: {}, query: {}, body: null });
+    const { managers } = this;
+    if (managers.target === null) await managers.find(Math.min(1000, this.timeoutMs));
+    const asked = managers.target;
+    const view = await this.operate('getCluster', { params: {}, query: {}, body: null });
+    if (view.role === 'leader') return view;
+    // One that was leader and goes on answers as before: without a look around it would be asked for ever.
+    await managers.check();
+    return managers.target === null || managers.target === asked ? view : this.operate('getCluster', { params: {}, query: {}, body: null });
   }
 
   /** The cluster as the manager at `address` sees it: one try. */
   async clusterOf(address: string): Promise<ClusterView> {
+    this.checkOpen();
     const result = await this.call.call(address, 'getCluster', { params: {}, query: {}, body: null }, { timeoutMs: this.attemptMs });
     if (result.kind === 'ok') return result.answer;
     if (result.kind === 'refused') throw errorOf(result.problem);
@@ -246,6 +263,7 @@ export class QuorateClient {
 
   /** Who leads, as the managers know it: the answer of the highest term. */
   async leader(): Promise<LeaderAnswer> {
+    this.checkOpen();
     const asked = this.managers.addresses.map((address) =>
       this.call.call(address, 'getLeader', { params: {}, query: {}, body: null }, { timeoutMs: Math.min(this.attemptMs, 1000) }),
     );
@@ -268,6 +286,10 @@ export class QuorateClient {
     this.joiner.close();
     this.managers.close();
     if (this.ownsCall) await this.call.close();
+  }
+
+  private checkOpen(): void {
+    if (this.managers.closed) throw new QuorateError('shuttingDown', 'the client was closed');
   }
 
   private enqueue(task: TaskRequest, settle: (result: SubmitResult) => void, fail: (error: unknown) => void): void {
@@ -310,12 +332,33 @@ export class QuorateClient {
     });
   }
 
-  private pollTurn(): Promise<void> {
-    this.polls++;
-    if (this.polls <= POLLS_MAX) return Promise.resolve();
+  /** A turn to poll, each in order; false when the deadline or the signal came first, and there is none to give back. */
+  private pollTurn(deadlineMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+    if (this.polls < POLLS_MAX) {
+      this.polls++;
+      return Promise.resolve(true);
+    }
     return new Promise((resolve) => {
-      this.pollWaiters.push(resolve);
+      const leave = (mine: boolean): void => {
+        waiter.gone = true;
+        timer?.cancel();
+        signal?.removeEventListener('abort', giveUp);
+        resolve(mine);
+      };
+      const giveUp = (): void => leave(false);
+      const waiter: PollWaiter = { gone: false, turn: () => leave(true) };
+      const timer = Number.isFinite(deadlineMs) ? this.clock.after(Math.max(0, deadlineMs - this.clock.nowMs()), giveUp) : null;
+      signal?.addEventListener('abort', giveUp);
+      this.pollWaiters.push(waiter);
     });
+  }
+
+  private pollDone(): void {
+    let next = this.pollWaiters.shift();
+    while (next?.gone === true) next = this.pollWaiters.shift();
+    // The turn is handed on, or it is free.
+    if (next === undefined) this.polls--;
+    else next.turn();
   }
 }
 

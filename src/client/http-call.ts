@@ -124,6 +124,14 @@ class HttpCall implements CallPort {
         resolve(unreachable(false, this.closed ? 'closed' : 'aborted'));
         return;
       }
+      let path: string;
+      try {
+        path = targetOf(name, input);
+      } catch {
+        // URIError, the only one that encodeURIComponent throws.
+        resolve({ kind: 'refused', problem: problem('invalidRequest', `${route.label}: an id or a value has half a surrogate pair: it is no text`) });
+        return;
+      }
       const exchange = new Exchange<Name>(route.label, address, this.clock, options.timeoutMs, this.answerBytesMax, options.signal ?? null, resolve);
       try {
         const waits = (input.query as { readonly waitMs?: number }).waitMs !== undefined;
@@ -131,7 +139,7 @@ class HttpCall implements CallPort {
         // PERF: without `origin` undici makes one of its URL object for every request.
         const { origin } = pool;
         const headers = headersOf(body, options.forwarded === true);
-        pool.pool.dispatch({ origin, method: route.method, path: targetOf(name, input), body, headers, idempotent: true }, exchange);
+        pool.pool.dispatch({ origin, method: route.method, path, body, headers, idempotent: true }, exchange);
       } catch (error) {
         exchange.settle(unreachable(false, said(error)));
       }

@@ -49,6 +49,8 @@ function checkAddress(address: string): void {
   const url = URL.canParse(address) ? new URL(address) : null;
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:') || !/^\/*$/.test(url.pathname) || url.search !== '' || url.hash !== '')
     throw new AddressError(`managers: ${JSON.stringify(address)} is not the base URL of a manager, such as http://127.0.0.1:7101`);
+  // Not repeated here: it would stand in logs.
+  if (url.username !== '' || url.password !== '') throw new AddressError('managers: an address has a user or a password in it, and managers know none');
 }
 
 /**
@@ -84,6 +86,8 @@ export class Managers {
     this.random = options.random;
     this.pace = options.pace ?? CLIENT_PACE;
     this.lostMs = null;
+    // Callers without types may give anything.
+    if (!Array.isArray(options.addresses)) throw new AddressError('managers: expected an array of base URLs, such as http://127.0.0.1:7101');
     for (const address of options.addresses) checkAddress(address);
     this.learn(options.addresses);
     if (this.seats.size === 0) throw new AddressError('managers: give at least one address, such as http://127.0.0.1:7101');

@@ -283,6 +283,50 @@ t.test('waitFor: more waiters than polls take turns', async (t) => {
   t.equal(cluster.polling, 0);
 });
 
+t.test('waitFor: who stands in line for a poll keeps its limit and its signal, and one signal for many waits is no leak', async (t) => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on('warning', onWarning);
+  t.teardown(() => process.off('warning', onWarning));
+  const { clock, cluster, client } = setUp();
+  await client.submit({ id: 'a', run });
+  const many = new AbortController();
+  const polling = Array.from({ length: 200 }, () => outcome(client.waitFor('a', { signal: many.signal })));
+  await settle();
+  t.equal(cluster.polling, 200);
+  const limited = outcome(client.waitFor('a', { timeoutMs: 300 }));
+  const aborter = new AbortController();
+  const aborted = outcome(client.waitFor('a', { signal: aborter.signal }));
+  const next = Array.from({ length: 20 }, () => outcome(client.waitFor('a', { signal: many.signal })));
+  await clock.advance(200);
+  aborter.abort(new Error('mine'));
+  await settle();
+  t.match(aborted.error, { message: 'mine' });
+  t.notOk(limited.done);
+  await clock.advance(200);
+  t.match(limited.error, { code: 'waitTimeout', task: null });
+  many.abort();
+  await clock.advance(100);
+  t.ok([...polling, ...next].every((each) => each.error?.name === 'AbortError'));
+  t.equal(cluster.polling, 0);
+  const after = outcome(client.waitFor('a'));
+  await settle();
+  t.equal(cluster.polling, 1, 'no turn was lost');
+  await client.cancel('a');
+  await clock.advance(100);
+  t.match(after.value, { state: 'cancelled' });
+  t.same(warnings, []);
+});
+
+t.test('cluster(): the leader is asked, also when leadership has left a manager that goes on', async (t) => {
+  const { cluster, client } = setUp();
+  await client.submit({ id: 'a', run });
+  t.match(await client.cluster(), { role: 'leader', serverId: 1 });
+  cluster.elect('http://m2:1');
+  t.match(await client.cluster(), { role: 'leader', serverId: 2, term: 2 });
+  t.match(await client.cluster(), { role: 'leader', serverId: 2 });
+});
+
 t.test('leader() and cluster() without a leader; one address is enough to learn the others', async (t) => {
   const { clock, cluster, client } = setUp({ managers: ['http://m1:1/'] });
   await client.submit({ id: 'a', run });
@@ -311,6 +355,8 @@ t.test('close: what waits is told, and nothing goes on', async (t) => {
   for (const each of [submitted, read, queued]) t.match(each.error, { code: 'shuttingDown' });
   await t.rejects(client.submit({ id: 'c', run }), { code: 'shuttingDown' });
   await t.rejects(client.getTask('c'), { code: 'shuttingDown' });
+  await t.rejects(client.leader(), { code: 'shuttingDown' });
+  await t.rejects(client.clusterOf('http://m1:1'), { code: 'shuttingDown' });
   await clock.advance(5000);
   t.equal(clock.pending, 0);
 });
@@ -323,6 +369,9 @@ t.test('managers: terms decide whom to believe, and a new cluster is believed in
     const error = { code: 'invalidConfig', message: /^managers: .* is not the base URL of a manager/ };
     t.throws(() => new QuorateClient({ managers: ['http://m1:1', address] }), error, address);
   }
+  for (const managers of [undefined, null, 'http://m1:1'])
+    t.throws(() => new QuorateClient({ managers } as never), { code: 'invalidConfig', message: /^managers: expected an array of base URLs/ });
+  t.throws(() => new QuorateClient({ managers: ['http://me:secret@m1:1'] }), { code: 'invalidConfig', message: /^managers: [^@]*$/ });
   t.throws(() => new Managers({ addresses: [], call: cluster.port(), clock, random: seededRandom(3) }), TypeError);
   cluster.term = 7;
   t.equal(await managers.find(1000), 'http://m1:1');

@@ -237,7 +237,12 @@ export class FakeCluster {
       case 'reportNode':
         return this.report(params.id, body as ReportsBody) as CallResult<Name>;
       case 'getCluster':
-        return answer({ serverId: 1, managers: this.addresses.map((each, at) => ({ serverId: at + 1, address: each, role: 'x', match: null, active: null })) });
+        return answer({
+          serverId: this.addresses.indexOf(address) + 1,
+          role: address === this.leader ? 'leader' : 'follower',
+          term: this.term,
+          managers: this.addresses.map((each, at) => ({ serverId: at + 1, address: each, role: 'x', match: null, active: null })),
+        });
       default:
         return refuse('internal', `the fake does not know ${name}`);
     }

@@ -64,6 +64,13 @@ t.test('the address of a call comes from the route table, encoded', async (t) =>
   t.equal(targetOf('submitTasks', { params: {}, query: {} }), '/v1/tasks');
 });
 
+t.test('what no address can hold is refused at once, and nobody is blamed for it', async (t) => {
+  const call = open(t);
+  const input = { params: { id: 'a\ud800' }, query: {}, body: null };
+  const refused = { kind: 'refused', problem: { code: 'invalidRequest', detail: /^GET \/v1\/tasks\/:id: .*half a surrogate pair/ } };
+  t.match(await call.call('http://127.0.0.1:1', 'getTask', input, { timeoutMs: 1000 }), refused);
+});
+
 t.test('method, headers and body reach the server; its answer comes back', async (t) => {
   const seen: unknown[] = [];
   const { address } = await listen(t, (request, response, body) => {

@@ -34,6 +34,7 @@ export class Guard {
   private readonly groups = new Set<number>();
   private shell: ChildProcess | null = null;
   private missing = false;
+  private warned = false;
 
   constructor(logger: Logger) {
     this.logger = logger;
@@ -57,21 +58,39 @@ export class Guard {
 
   private open(): void {
     if (this.missing) return;
-    const shell = spawn('/bin/sh', ['-c', SCRIPT], { detached: true, stdio: ['pipe', 'ignore', 'ignore'], cwd: '/', env: { PATH: process.env.PATH ?? '' } });
+    let shell: ChildProcess;
+    try {
+      shell = spawn('/bin/sh', ['-c', SCRIPT], { detached: true, stdio: ['pipe', 'ignore', 'ignore'], cwd: '/', env: { PATH: process.env.PATH ?? '' } });
+    } catch (error) {
+      // ENOMEM and the like. A throw here would be the end of an attempt whose program runs already.
+      this.failed(error as NodeJS.ErrnoException);
+      return;
+    }
     shell.on('error', (error) => {
-      this.missing = true;
-      this.shell = null;
-      this.logger.log('warn', 'programs would outlive this worker if it were killed: /bin/sh cannot be started', { error: error.message });
+      if (this.shell === shell) this.shell = null;
+      this.failed(error);
     });
     // Killed by somebody: the next program starts another, which is told of all of them.
     shell.on('exit', () => {
       if (this.shell === shell) this.shell = null;
     });
+    shell.on('spawn', () => {
+      this.warned = false;
+    });
     shell.stdin?.on('error', () => {});
     shell.unref();
-    (shell.stdin as unknown as { unref(): void }).unref();
+    // Without a file descriptor left (EMFILE) there is no pipe at all.
+    (shell.stdin as unknown as { unref(): void } | undefined)?.unref();
     this.shell = shell;
     for (const group of this.groups) this.tell('+', group);
+  }
+
+  /** Too many processes or open files: that passes, and the next program tries again. Without a shell it does not. */
+  private failed(error: NodeJS.ErrnoException): void {
+    this.missing = error.code === 'ENOENT' || error.code === 'EACCES';
+    if (this.warned) return;
+    this.warned = true;
+    this.logger.log('warn', 'programs would outlive this worker if it were killed: /bin/sh, the guard of them, cannot be started', { error: error.message });
   }
 
   private tell(change: '+' | '-', group: number): void {

@@ -122,6 +122,26 @@ t.test('exec: a guard that was killed is replaced, and the new one knows who run
   t.ok(lives(third.pid as number), 'a group that was taken off the list is left alone');
 });
 
+t.test('exec: a guard that could not be started throws nothing, and is started with the next program', async (t) => {
+  const host = spawn('/bin/sh', ['-c', 'ulimit -n 200; exec "$@"', 'sh', process.execPath, join(import.meta.dirname, 'guard-host.js')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => host.kill('SIGKILL'));
+  let text = '';
+  host.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  await condition('the host has spoken', () => text.endsWith('\n'), 60_000);
+  const said = JSON.parse(text) as { threw: boolean; warned: string[]; pids: number[] };
+  t.teardown(() => {
+    for (const pid of said.pids) if (lives(pid)) process.kill(pid, 'SIGKILL');
+  });
+  t.match(said, { threw: false, warned: [/^warn programs would outlive this worker .* cannot be started/] });
+  t.ok(said.pids.every(lives));
+  host.kill('SIGKILL');
+  await condition('both programs have ended', () => !said.pids.some(lives), 60_000);
+});
+
 t.test('exec: exit code, output of both pipes, environment', async (t) => {
   const executor = exec(t, { PATH: process.env['PATH'], HOME: '/home/x', SECRET: 'do not pass on', LANG: 'C.UTF-8' });
   t.match(await executor.start(sh('echo out; echo err >&2; exit 0'), noProgress).done, {

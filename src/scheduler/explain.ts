@@ -1,7 +1,7 @@
 import { type Standing, standingOf } from '../cluster/folding.js';
 import type { Task } from '../cluster/model.js';
 import type { ClusterState, NodeEntry } from '../cluster/state.js';
-import { constraintText, type Reason, type ReasonCode, whyNot } from './filters.js';
+import { constraintText, offersNothing, type Reason, type ReasonCode, whyNot } from './filters.js';
 
 /** The shape of protocol's Explanation. */
 export interface Explanation {
@@ -49,6 +49,9 @@ const only =
   (code: ReasonCode) =>
   ({ reasons }: Verdict): boolean =>
     reasons.length > 0 && reasons.every((reason) => reason.code === code);
+
+/** Its worker said farewell: what it had is forgotten. */
+const unknownSize = ({ node }: Verdict): boolean => node.state === 'lost' && offersNothing(node);
 
 function whereItIs(task: Task): string {
   const last = task.attempts.at(-1);
@@ -122,17 +125,22 @@ function whatHelps(state: ClusterState, task: Task, standing: Standing, verdicts
     help.push(`Wait until tasks on node ${busy.node.id} or another busy node end, add a node, or raise the task's priority on a new submit.`);
   const draining = verdicts.find(only('nodeDraining'));
   if (draining !== undefined) help.push(`Undrain node ${draining.node.id}: nothing else keeps the task from it.`);
-  const lost = verdicts.find(only('nodeLost'));
-  if (lost !== undefined) help.push(`Bring the worker of node ${lost.node.id} back: nothing else keeps the task from it.`);
+  const lostOnes = verdicts.filter(only('nodeLost'));
+  const lost = lostOnes.find((verdict) => !unknownSize(verdict)) ?? lostOnes[0];
+  if (lost !== undefined)
+    help.push(
+      `Bring the worker of node ${lost.node.id} back: ${unknownSize(lost) ? 'what it will offer is not known' : 'nothing else keeps the task from it'}.`,
+    );
   const leaving = verdicts.find(only('nodeOffersNothing'));
   if (leaving !== undefined) help.push(`Start a worker for node ${leaving.node.id} again, with capacity: nothing else keeps the task from it.`);
   const unlabelled = verdicts.find(only('labelMismatch'));
   if (unlabelled !== undefined)
     help.push(`Give node ${unlabelled.node.id} or another one the labels that are wanted: ${constraints.map(constraintText).join('; ')}.`);
   else if (verdicts.every(has('labelMismatch'))) help.push(`No node keeps the constraints: add one with ${constraints.map(constraintText).join('; ')}.`);
-  if (verdicts.every((verdict) => NEVER.some((code) => has(code)(verdict)))) {
+  const sized = verdicts.filter((verdict) => !unknownSize(verdict));
+  if (sized.length > 0 && sized.every((verdict) => NEVER.some((code) => has(code)(verdict)))) {
     help.push(
-      `No node is large enough: add one with at least ${resources.cpuMillis} millicores, ${resources.memoryMiB} MiB and ${count(resources.slots, 'slot')}, or submit the task with less.`,
+      `No node ${sized.length < verdicts.length ? 'whose size is known ' : ''}is large enough: add one with at least ${resources.cpuMillis} millicores, ${resources.memoryMiB} MiB and ${count(resources.slots, 'slot')}, or submit the task with less.`,
     );
   }
   if (help.length === 0)

@@ -36,7 +36,7 @@ export function whyNot(node: NodeEntry, { resources, constraints }: Needs): Reas
 }
 
 /** A worker that is stopped registers its node like this (worker/session.ts). */
-const offersNothing = ({ capacity }: NodeEntry): boolean => capacity.cpuMillis === 0 && capacity.memoryMiB === 0 && capacity.slots === 0;
+export const offersNothing = ({ capacity }: NodeEntry): boolean => capacity.cpuMillis === 0 && capacity.memoryMiB === 0 && capacity.slots === 0;
 
 const NAMES = ['cpuMillis', 'memoryMiB', 'slots'] as const;
 const CODES = {

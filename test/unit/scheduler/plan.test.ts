@@ -333,7 +333,7 @@ t.test('explain: what is said, and what would help', async (t) => {
   t.match(why('b'), { unblock: [/Undrain node n/], nodes: [{ reasons: [{ code: 'nodeDraining' }] }] });
   c.one({ type: 'setDraining', nodeId: nodeId('n'), draining: false }, 'ok');
   c.one({ type: 'loseNode', nodeId: nodeId('n'), session: c.node('n').session, reason: 'silent' }, 'ok');
-  t.match(why('b'), { unblock: [/Bring the worker of node n back/], nodes: [{ reasons: [{ code: 'nodeLost' }] }] });
+  t.match(why('b'), { unblock: [/Bring the worker of node n back: nothing else keeps/], nodes: [{ reasons: [{ code: 'nodeLost' }] }] });
   c.register('n', { labels: { zone: 'x' }, capacity: { cpuMillis: 0, memoryMiB: 0, slots: 0 } });
   t.match(why('b'), {
     summary: /None of 1 node can run it/,
@@ -341,7 +341,13 @@ t.test('explain: what is said, and what would help', async (t) => {
     nodes: [{ reasons: [{ code: 'nodeOffersNothing', detail: /offers nothing at the moment: its worker is being stopped/ }] }],
   });
   c.one({ type: 'loseNode', nodeId: nodeId('n'), session: c.node('n').session, reason: 'silent' }, 'ok');
-  t.match(why('b'), { unblock: [/Bring the worker of node n back/], nodes: [{ reasons: [{ code: 'nodeLost' }] }] });
+  t.match(why('b'), { unblock: [/^Bring the worker of node n back: what it will offer is not known/], nodes: [{ reasons: [{ code: 'nodeLost' }] }] });
+  c.register('small', { labels: { zone: 'x' }, capacity: { slots: 1 } });
+  t.match(why('huge'), {
+    unblock: [/node n back: what it will offer is not known/, /^No node whose size is known is large enough: add one with .* 1000000 MiB/],
+    nodes: [{ nodeId: 'n' }, { nodeId: 'small', reasons: [{ code: 'memoryInsufficient' }] }],
+  });
+  c.one({ type: 'removeNode', nodeId: nodeId('small') }, 'ok');
   c.submit('b2');
   t.match(why('b2').summary, /2 tasks wait with the same needs, 1 of its priority before it/);
   c.one({ type: 'cancel', taskId: taskId('b'), reason: 'typo' }, 'ok');

@@ -187,7 +187,14 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     fail(error, request, reply);
   });
   app.setNotFoundHandler((request, reply) => {
-    fail(new QuorateError('routeNotFound', `there is no ${request.method} ${request.url.slice(0, 200)}; see /v1/openapi.json`), request, reply);
+    const { method, url } = request;
+    const allow = allowedAt(url);
+    if (allow !== null) reply.header('allow', allow);
+    const error =
+      allow === null
+        ? new QuorateError('routeNotFound', `there is no ${method} ${url.slice(0, 200)}; see /v1/openapi.json`)
+        : new QuorateError('methodNotAllowed', `${method} is not taken here; ${allow} is`);
+    fail(error, request, reply);
   });
 
   app.addHook('onRequest', (request, reply, done) => {
@@ -423,9 +430,7 @@ const OPERATIONS = ['/healthz', '/readyz', '/metrics', '/v1/openapi.json'];
 
 /** A known path with another method: 405, with the methods that it takes. */
 function registerOtherMethods(app: FastifyInstance): void {
-  const byPath = new Map<string, Set<string>>(OPERATIONS.map((path) => [path, new Set(['GET', 'HEAD'])]));
-  for (const route of Object.values(routes) as Route[]) byPath.set(route.path, (byPath.get(route.path) ?? new Set()).add(route.method));
-  for (const [url, taken] of byPath) {
+  for (const [url, taken] of METHODS_BY_PATH) {
     const allow = [...taken].join(', ');
     const refuse = (request: FastifyRequest, reply: FastifyReply): void => {
       reply.header('allow', allow);
@@ -441,4 +446,24 @@ function registerOtherMethods(app: FastifyInstance): void {
       handler: refuse,
     });
   }
+}
+
+/** What the path of `url` takes, or null if it is none of ours: for the methods that fastify routes nowhere, WebDAV's among them. */
+function allowedAt(url: string): string | null {
+  const [path] = url.split('?', 1) as [string];
+  for (const [pattern, taken] of METHODS_BY_PATH) {
+    const parts = pattern.split('/');
+    const given = path.split('/');
+    if (parts.length === given.length && parts.every((part, at) => part === given[at] || (part.startsWith(':') && given[at] !== '')))
+      return [...taken].join(', ');
+  }
+  return null;
+}
+
+const METHODS_BY_PATH: ReadonlyMap<string, ReadonlySet<string>> = methodsByPath();
+
+function methodsByPath(): Map<string, Set<string>> {
+  const byPath = new Map<string, Set<string>>(OPERATIONS.map((path) => [path, new Set(['GET', 'HEAD'])]));
+  for (const route of Object.values(routes) as Route[]) byPath.set(route.path, (byPath.get(route.path) ?? new Set()).add(route.method));
+  return byPath;
 }

@@ -228,6 +228,8 @@ export class Session {
     };
     this.endServing = end;
     if (this.closing.signal.aborted) end(LOST);
+    // Told to leave after this registration was sent: it offers what is not there any more.
+    else if (this.leaving && !this.farewell) end(AGAIN);
     await Promise.all([this.stream(leader, registered, over.signal).then(end, crashed), this.reports(leader, registered, over.signal).then(end, crashed)]);
     this.endServing = null;
     this.outbox.putBack();

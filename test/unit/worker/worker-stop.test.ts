@@ -1,6 +1,6 @@
 import t from 'tap';
 import { settle } from '../client/manual-clock.js';
-import { handler, started } from './worker-kit.js';
+import { handler, setUp, started } from './worker-kit.js';
 
 t.test('stop: takes nothing new, ends what runs within the grace, reports it, closes', async (t) => {
   const { clock, cluster, worker, gates } = await started(t);
@@ -30,6 +30,21 @@ t.test('stop: takes nothing new, ends what runs within the grace, reports it, cl
   const calls = cluster.calls.length;
   await clock.advance(60_000);
   t.equal(cluster.calls.length, calls);
+});
+
+t.test('stop as soon as start has resolved: the farewell is said at once, and nothing is offered meanwhile', async (t) => {
+  const { clock, cluster, worker } = await setUp(t);
+  let stopped = false;
+  void worker
+    .start()
+    .then(() => worker.stop())
+    .then(() => {
+      stopped = true;
+    });
+  await clock.until(() => cluster.nodes.has('n1'), 'registered');
+  await settle();
+  t.same(cluster.node('n1').capacity, { cpuMillis: 0, memoryMiB: 0, slots: 0 });
+  t.ok((await clock.until(() => stopped, 'stopped')) < 500);
 });
 
 t.test('stop with a drain: what runs may end by itself, what waits is given back at once, what is left when the time is over goes back too', async (t) => {

@@ -9,6 +9,7 @@ import { type CallInput, type Route, type RouteName, routes } from '../protocol/
 import { type AssignmentLine, type SubmitResult, type TaskRequest, TaskRequestSchema } from '../protocol/schemas.js';
 import type { CallContext, Handlers } from './api.js';
 import { lineText } from './assignment-line.js';
+import { limitBodies } from './body-budget.js';
 import type { Limits, Member } from './config.js';
 import { drained, RequestContext } from './http-context.js';
 import { PROBLEM_TYPE, problemOf, sendProblem } from './http-errors.js';
@@ -209,6 +210,7 @@ export async function createHttpServer(options: HttpOptions): Promise<HttpServer
     else done();
   });
 
+  limitBodies(app, limits.bodyBytesMax);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     const foreign = foreignBody(request.headers);

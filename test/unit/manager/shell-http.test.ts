@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import t from 'tap';
 import { createHttpCall } from '../../../src/client/http-call.js';
+import { LARGEST_AT_ONCE } from '../../../src/manager/body-budget.js';
 import { DEFAULT_LIMITS } from '../../../src/manager/config.js';
 import { HttpGuard } from '../../../src/manager/http-guard.js';
 import { ERROR_STATUS, type ErrorCode, type Problem, QuorateError } from '../../../src/protocol/errors.js';
@@ -252,6 +253,46 @@ t.test('closing: streams get their last line, calls under way their answer, long
   await until(() => idleEnded, 'the idle connection is closed');
   await t.rejects(ask(base, 'GET', '/v1/leader'), 'nobody listens any more');
   await call.close();
+});
+
+t.test('large bodies that arrive at once are bounded, however slowly they come; small ones and lines pass', async (t) => {
+  const bodyBytesMax = 1 << 20;
+  const { server, base, port, calls } = await serve({}, { limits: { ...DEFAULT_LIMITS, taskBytesMax: bodyBytesMax, bodyBytesMax } });
+  t.teardown(() => server.close(0));
+  const large = JSON.stringify({ run: { ...TASK.run, input: 'x'.repeat(20_000) } });
+  const slow = (length: string): Socket => {
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    t.teardown(() => socket.destroy());
+    socket.write(`POST /v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n${length}\r\n\r\n`);
+    return socket;
+  };
+  const refused = async (): Promise<boolean> => (await ask(base, 'POST', '/v1/tasks', large)).status === 429;
+  const eventually = async (what: string, wanted: boolean): Promise<void> => {
+    const untilMs = performance.now() + 20_000;
+    while ((await refused()) !== wanted) if (performance.now() > untilMs) throw new Error(`not within 20 s: ${what}`);
+  };
+  // Nothing of these bodies has come: their length counts.
+  const said = Array.from({ length: LARGEST_AT_ONCE - 1 }, () => slow(`content-length: ${bodyBytesMax}`));
+  const chunked = slow('transfer-encoding: chunked');
+  chunked.write(`${(bodyBytesMax - 10).toString(16)}\r\n${'x'.repeat(bodyBytesMax - 10)}\r\n`);
+  await eventually('the next large body is refused', true);
+  const answer = await ask(base, 'POST', '/v1/tasks', large);
+  isProblem(t, answer, 'overloaded', /as many large bodies as it holds at once: 10 bytes are left/);
+  t.equal(answer.headers['retry-after'], '1');
+  const pieces = await ask(base, 'POST', '/v1/tasks', large, { 'transfer-encoding': 'chunked', 'content-type': 'application/json' });
+  isProblem(t, pieces, 'overloaded', /large bodies/);
+  isProblem(t, await ask(base, 'POST', '/v1/tasks', 'x'.repeat(bodyBytesMax + 1)), 'bodyTooLarge', /./);
+  t.equal((await ask(base, 'POST', '/v1/tasks', JSON.stringify(TASK))).status, 200, 'a small one');
+  t.equal((await ask(base, 'POST', '/v1/tasks', `${large}\n`, { 'content-type': 'application/x-ndjson' })).status, 200, 'lines');
+  said[0]?.destroy();
+  await eventually('what the first held is free', false);
+  for (const each of said.slice(1)) each.destroy();
+  chunked.destroy();
+  await eventually('all is free', false);
+  calls.length = 0;
+  const whole = JSON.stringify({ run: { ...TASK.run, input: 'y'.repeat(500_000) } });
+  t.equal((await ask(base, 'POST', '/v1/tasks', whole, { 'transfer-encoding': 'chunked', 'content-type': 'application/json' })).status, 200);
+  t.same(calls[0]?.input.body, JSON.parse(whole), 'a body in chunks arrives whole');
 });
 
 t.test('a handler that never answers delays the end by the grace only', async (t) => {

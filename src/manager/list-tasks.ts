@@ -18,6 +18,8 @@ import { pageOfPlaced, type TaskFilter } from '../cluster/pages.js';
 import type { ClusterState } from '../cluster/state.js';
 import { type TaskView, taskView } from '../cluster/views.js';
 import { QuorateError } from '../protocol/errors.js';
+import { JSON_DEPTH_MAX } from '../protocol/schemas.js';
+import { measureJson } from './json-size.js';
 
 export interface TaskPage {
   readonly tasks: TaskView[];
@@ -26,6 +28,11 @@ export interface TaskPage {
 
 /** Records one page looks at, at most: a rare filter gives short pages with a cursor, never a long silence. */
 const LOOKED_AT_MAX = 4000;
+
+/** A page ends with the task that reaches this: a thousand of the largest were a gigabyte, and no heartbeat while it is written. */
+const PAGE_BYTES_MAX = 4 << 20;
+/** Of a task's view, around its input or its result. */
+const VIEW_LEVELS = 4;
 
 /** Scans end when the page is full. */
 const NO_LIMIT = 0x7fff_ffff;
@@ -57,6 +64,7 @@ class Page {
   readonly limit: number;
   looked = 0;
   #alive: ReadonlySet<string> | null = null;
+  #bytes = 0;
 
   constructor(filter: TaskFilter, limit: number) {
     this.filter = filter;
@@ -64,7 +72,7 @@ class Page {
   }
 
   get full(): boolean {
-    return this.tasks.length >= this.limit || this.looked >= LOOKED_AT_MAX;
+    return this.tasks.length >= this.limit || this.looked >= LOOKED_AT_MAX || this.#bytes >= PAGE_BYTES_MAX;
   }
 
   add(task: Task): void {
@@ -72,7 +80,9 @@ class Page {
     const { state, nodeId } = this.filter;
     if (state !== null && task.state !== state) return;
     if (nodeId !== null && task.nodeId !== nodeId) return;
-    this.tasks.push(taskView(task));
+    const view = taskView(task);
+    this.tasks.push(view);
+    this.#bytes += measureJson(view, JSON_DEPTH_MAX + VIEW_LEVELS);
   }
 
   /** Not again, if it was still alive when this page came to it. */
@@ -87,7 +97,7 @@ async function alivePart(storage: Storage, live: () => ClusterState, page: Page,
   const { filter, limit } = page;
   if (filter.nodeId !== null || filter.state === 'assigned' || filter.state === 'running') {
     // What stands on nodes is found there, however long the backlog is.
-    for (const task of pageOfPlaced(live(), filter, after, limit)) page.add(task);
+    for (const task of pageOfPlaced(live(), filter, after, limit)) if (!page.full) page.add(task);
     return page.full ? placedEnd(live(), page, after) : null;
   }
   let last = after;

@@ -59,7 +59,8 @@ export const routes = {
   listTasks: {
     method: 'GET',
     path: '/v1/tasks',
-    summary: 'List tasks: alive ones in the order of submission, then finished ones, newest first',
+    summary:
+      'List tasks: alive ones in the order of submission, then finished ones, newest first. A page has at most limit, of large tasks fewer; the last one has no cursor',
     where: 'any',
     idempotent: true,
     params: none,

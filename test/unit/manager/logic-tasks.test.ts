@@ -150,6 +150,43 @@ t.test('what is proposed at once shares entries and writes; order is kept; one a
   t.ok(many.results.length === 10_000 && many.results.every((result, at) => result.id === `k${at}` && result.error === null));
 });
 
+t.test('lists: a page of large tasks ends after some megabytes, and the next goes on', async (t) => {
+  const house = await House.open();
+  const { leader } = house;
+  const large = 'x'.repeat(900_000);
+  const ids = Array.from({ length: 12 }, (_, at) => `l${at}`);
+  for (const id of ids) await house.ask(house.submit(leader, { id, run: { type: 'handler', name: 'x', input: large } }));
+  const pages = async (query: Record<string, unknown>): Promise<string[][]> => {
+    const seen: string[][] = [];
+    let cursor: string | null = null;
+    do {
+      const page: { tasks: { id: string }[]; cursor: string | null } = await house.ask(
+        house.call(leader, 'listTasks', { query: { limit: 1000, ...query, ...(cursor === null ? {} : { cursor }) } }),
+      );
+      seen.push(page.tasks.map(({ id }) => id));
+      ({ cursor } = page);
+    } while (cursor !== null);
+    return seen;
+  };
+  const bounded = async (query: Record<string, unknown>, wanted: readonly string[]): Promise<void> => {
+    const seen = await pages(query);
+    t.same(seen.flat(), wanted, JSON.stringify(query));
+    t.same(
+      seen.slice(0, 2).map((page) => page.length),
+      [5, 5],
+      'five are over 4 MiB',
+    );
+  };
+  await bounded({}, ids);
+  const { session } = await house.ask(house.register(leader, 'n1', { slots: 30 }));
+  await house.until(() => leader.replica.state.counts.assigned === 12, 'assigned');
+  await bounded({ state: 'assigned' }, ids);
+  const assigned = [...(leader.replica.state.nodes.get('n1' as never)?.assigned.values() ?? [])];
+  for (const task of assigned) await house.ask(house.report(leader, 'n1', session, [succeeded(task.spec.id, task.epoch)]));
+  await bounded({ state: 'succeeded' }, assigned.map(({ spec }) => spec.id as string).reverse());
+  await bounded({}, assigned.map(({ spec }) => spec.id as string).reverse());
+});
+
 t.test('lists: pages of alive tasks as they were submitted, then finished ones, newest first; filters; fresh at once', async (t) => {
   const house = await House.open({ managers: 3 });
   const { leader } = house;

@@ -3,6 +3,7 @@ import type { Epoch, NodeId, Session, TaskId } from '../cluster/ids.js';
 import type { ClusterState, NodeEntry } from '../cluster/state.js';
 import { assignmentOf } from '../cluster/views.js';
 import type { Assignment, AssignmentLine, StopOrder } from '../protocol/schemas.js';
+import { assignmentBytes } from './assignment-line.js';
 
 /** What a watch reads from its leadership. */
 export interface WatchSource {
@@ -12,6 +13,8 @@ export interface WatchSource {
 
 /** Starts and stops that a slow reader may leave lying before it gets the whole set instead. */
 const PENDING_MAX = 4096;
+/** A line takes no more after the assignment that reaches this; what is left goes into the next one. Many slots and large inputs made lines that no worker reads. */
+const LINE_BYTES_MAX = 4 << 20;
 
 /**
  * One node's stream of assignments. Nothing is built before the reader asks: a slow one finds everything since its last line in one `change`,
@@ -131,34 +134,50 @@ export class Watch implements AsyncIterable<AssignmentLine>, AsyncIterator<Assig
     const { term, state } = this.source;
     if (this.whole) {
       this.forget();
-      return { type: 'set', term, revision: state.revision, ...wholeSet(state.nodes.get(this.nodeId)) };
+      return { type: 'set', term, revision: state.revision, ...this.wholeSet(state.nodes.get(this.nodeId)) };
     }
     if (this.starts.size > 0 || this.stops.length > 0) {
       const start: Assignment[] = [];
+      let bytes = 0;
       for (const [taskId, epoch] of this.starts) {
+        if (bytes >= LINE_BYTES_MAX) break;
+        this.starts.delete(taskId);
         const task = look(state, taskId);
-        if (task !== undefined && task.epoch === epoch && task.nodeId === this.nodeId && task.state === 'assigned') start.push(assignmentOf(task));
+        if (task === undefined || task.epoch !== epoch || task.nodeId !== this.nodeId || task.state !== 'assigned') continue;
+        const assignment = assignmentOf(task);
+        bytes += assignmentBytes(assignment);
+        start.push(assignment);
       }
       const stop = this.stops.slice();
-      this.forget();
+      this.stops.length = 0;
+      this.beatDue = false;
       if (start.length > 0 || stop.length > 0) return { type: 'change', term, revision: state.revision, start, stop };
     }
     if (!this.beatDue) return null;
     this.beatDue = false;
     return { type: 'beat', term, revision: state.revision };
   }
-}
 
-function wholeSet(node: NodeEntry | undefined): { assignments: Assignment[]; stop: StopOrder[] } {
-  const assignments: Assignment[] = [];
-  const stop: StopOrder[] = [];
-  if (node !== undefined) {
-    for (const task of node.assigned.values()) {
-      assignments.push(assignmentOf(task));
+  /** What does not fit into the line is to be started by the next ones. */
+  private wholeSet(node: NodeEntry | undefined): { assignments: Assignment[]; stop: StopOrder[]; later?: number[] } {
+    const assignments: Assignment[] = [];
+    const stop: StopOrder[] = [];
+    const later: number[] = [];
+    let bytes = 0;
+    for (const task of node?.assigned.values() ?? []) {
       if (task.cancelRequested) stop.push({ taskId: task.spec.id, epoch: task.epoch, reason: 'cancelled' });
+      if (bytes < LINE_BYTES_MAX) {
+        const assignment = assignmentOf(task);
+        bytes += assignmentBytes(assignment);
+        assignments.push(assignment);
+      } else {
+        later.push(task.epoch);
+        // What runs there is known there.
+        if (task.state === 'assigned') this.starts.set(task.spec.id, task.epoch);
+      }
     }
+    return later.length === 0 ? { assignments, stop } : { assignments, stop, later };
   }
-  return { assignments, stop };
 }
 
 /**

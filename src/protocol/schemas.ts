@@ -217,8 +217,18 @@ export interface Assignment {
   readonly graceMs: number;
 }
 export type AssignmentLine =
-  /** The whole set, always first: what is not in it must be stopped. `stop` attempts are in `assignments` too, until their end is reported. */
-  | { readonly type: 'set'; readonly term: number; readonly revision: number; readonly assignments: readonly Assignment[]; readonly stop: readonly StopOrder[] }
+  /**
+   * The whole set, always first: what is not in it must be stopped. `stop` attempts are in `assignments` too, until their end is reported. `later`: epochs that
+   * are in the set and did not fit into this line; those that are not started yet come in changes behind it.
+   */
+  | {
+      readonly type: 'set';
+      readonly term: number;
+      readonly revision: number;
+      readonly assignments: readonly Assignment[];
+      readonly stop: readonly StopOrder[];
+      readonly later?: readonly number[];
+    }
   | { readonly type: 'change'; readonly term: number; readonly revision: number; readonly start: readonly Assignment[]; readonly stop: readonly StopOrder[] }
   | { readonly type: 'beat'; readonly term: number; readonly revision: number }
   /** Last line. `leader`: where to go on, or null. */

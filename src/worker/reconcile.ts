@@ -34,6 +34,7 @@ export function reconcile(line: ViewLine, here: Here): Orders {
     const wanted = new Set<number>();
     for (const assignment of assignments) wanted.add(assignment.epoch);
     for (const stop of line.stop) wanted.add(stop.epoch);
+    for (const epoch of line.later ?? []) wanted.add(epoch);
     for (const epoch of here.runs) if (!wanted.has(epoch)) orders.stop.push({ epoch, reason: 'superseded' });
   }
   for (const stop of line.stop) {

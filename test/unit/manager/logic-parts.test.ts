@@ -55,6 +55,51 @@ t.test('a watch that has not been read: what was given and taken again is not sa
   t.equal(last.text, undefined as never, 'closed without a word');
 });
 
+t.test('a watch of many large inputs: lines of some megabytes, the set says what comes behind it, and nothing is said twice', async (t) => {
+  const state = newState();
+  const watches = new Watches({ term: 3, state }, 1000);
+  const node = { assigned: new Map() };
+  state.nodes.set('n' as never, node as never);
+  const inputText = JSON.stringify('x'.repeat(1_500_000));
+  const assign = (epoch: number, taskState: string, cancelRequested = false): void => {
+    const id = `t${epoch}`;
+    const spec = { id, run: { type: 'handler', name: 'x', inputText }, timeoutMs: 0, graceMs: 0 };
+    const task = { spec, epoch, nodeId: 'n', state: taskState, attempt: 1, cancelRequested };
+    state.tasks.add(task as never);
+    node.assigned.set(id, task);
+  };
+  for (let epoch = 1; epoch <= 6; epoch++) assign(epoch, epoch === 5 ? 'running' : 'assigned', epoch === 6);
+  const watch = watches.open('n' as never, 1 as never, 0);
+  const next = async (): Promise<unknown> => (await watch.next()).value;
+  t.match(await next(), {
+    type: 'set',
+    assignments: [{ epoch: 1 }, { epoch: 2 }, { epoch: 3 }],
+    stop: [{ taskId: 't6', epoch: 6, reason: 'cancelled' }],
+    later: [4, 5, 6],
+  });
+  const second = (await next()) as AssignmentLine & { type: 'change' };
+  t.same(
+    second.start.map(({ epoch }) => epoch),
+    [4, 6],
+    'what runs there is known there',
+  );
+  for (let epoch = 7; epoch <= 11; epoch++) {
+    assign(epoch, 'assigned');
+    watches.assigned('n' as never, `t${epoch}` as never, epoch as never);
+  }
+  watches.flush();
+  t.match(await next(), { type: 'change', start: [{ epoch: 7 }, { epoch: 8 }, { epoch: 9 }] });
+  const last = (await next()) as AssignmentLine & { type: 'change' };
+  t.same(
+    last.start.map(({ epoch }) => epoch),
+    [10, 11],
+  );
+  const waiting = settle(next());
+  await tick();
+  t.equal(waiting.text, 'waiting');
+  watch.close();
+});
+
 t.test('timeouts: in order, once, only what still runs; memory follows what runs', async (t) => {
   const state = newState();
   const run = (id: string, epoch: number): void => {
@@ -213,6 +258,7 @@ t.test('a line of assignments is the same JSON that it would be written whole', 
   for (const line of [
     { type: 'set', term: 3, revision: 9, assignments: some, stop },
     { type: 'set', term: 3, revision: 9, assignments: [], stop: [] },
+    { type: 'set', term: 3, revision: 9, assignments: some.slice(0, 1), stop, later: [8, 9] },
     { type: 'change', term: 3, revision: 10, start: some.slice(0, 1), stop: [] },
     { type: 'change', term: 3, revision: 10, start: some, stop },
     { type: 'beat', term: 3, revision: 11 },

@@ -25,6 +25,11 @@ t.test('reconcile: should run against runs', async (t) => {
     'a set is the whole truth',
   );
   t.same(
+    epochs(reconcile({ type: 'set', ...at, assignments: [assignment(1)], stop: [], later: [2, 7] }, here([1, 2, 3]))),
+    { stop: ['3 superseded'], start: [], neverStarted: [] },
+    'what comes behind it is in the set, too',
+  );
+  t.same(
     epochs(
       reconcile(
         {

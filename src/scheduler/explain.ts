@@ -87,7 +87,7 @@ function whyPending(state: ClusterState, task: Task, standing: Standing, verdict
   else if (fit > 0) said.push(`${count(fit, 'node')} of ${verdicts.length} could run it now.`);
   else if (busy > 0) said.push(`${count(busy, 'node')} of ${verdicts.length} could run it when other tasks end; none has room now.`);
   else said.push(`None of ${count(verdicts.length, 'node')} can run it as things stand.`);
-  if (standing.queued !== 'delayed') said.push(aheadText(standing));
+  if (standing.queued !== 'delayed') said.push(aheadText(standing, task.spec.priority));
   if (verdicts.length > NODES_SHOWN) said.push(`${NODES_SHOWN} of ${verdicts.length} nodes are listed, nearest to fitting first.`);
   return said.join(' ');
 }
@@ -100,12 +100,14 @@ function triesText({ attempt, attempts, spec }: Task): string {
 }
 
 /** Only the tasks of its own requirement and priority are counted, and not further than AHEAD_COUNTED. */
-function aheadText({ requirement, queued, ahead }: Standing): string {
-  const { placeable } = requirement;
+function aheadText({ requirement, queued, ahead }: Standing, priority: number): string {
+  const { placeable, levels } = requirement;
   if (placeable <= 1) return 'No other task waits with the same needs.';
   const all = `${count(placeable, 'task')} wait with the same needs`;
-  if (queued === 'returned') return `${all}; it came back from an attempt, so it stands near the front.`;
-  return ahead >= AHEAD_COUNTED ? `${all}, more than ${AHEAD_COUNTED} of them before it.` : `${all}, ${ahead} of its priority before it.`;
+  const top = levels[0]?.priority ?? priority;
+  const above = top > priority ? `; those of higher priority, up to ${top}, go first` : '';
+  if (queued === 'returned') return `${all}; it came back from an attempt, so it stands near the front of its priority${above}.`;
+  return `${all}, ${ahead >= AHEAD_COUNTED ? `more than ${AHEAD_COUNTED}` : ahead} of its priority before it${above}.`;
 }
 
 function whatHelps(state: ClusterState, task: Task, standing: Standing, verdicts: readonly Verdict[]): string[] {

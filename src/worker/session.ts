@@ -50,6 +50,7 @@ const ITEMS_MAX = 1000;
 const BYTES_MAX = 4 << 20;
 /** Progress alone makes no report more often than this. */
 const PROGRESS_MS = 200;
+const BROKE_OFF = 'the stream of assignments broke off';
 const RETRY_MS = 100;
 /** So many answers in a row without effect, and the leader is looked for again. */
 const FRUITLESS_MAX = 5;
@@ -248,7 +249,9 @@ export class Session {
           const why = this.line(leader, line);
           if (why !== null) return why;
         }
-        if (!over.aborted) this.managers.failed(leader, 'the stream of assignments broke off');
+        if (over.aborted) return LOST;
+        this.managers.failed(leader, BROKE_OFF);
+        this.logger.log('info', BROKE_OFF, { leader, session });
         return LOST;
       }
       if (opened.kind === 'unreachable') {

@@ -390,6 +390,46 @@ const manager: readonly Mutant[] = [
     'if (ms < 0) this.deafMs += ms;',
     unit('liveness: while the leader could not hear, nobody was silent'),
   ),
+  mutant(
+    'list-forgets-the-unwritten',
+    'a task that has finished and is in no record yet is in no list',
+    'src/manager/list-tasks.ts',
+    'for (const pack of unread.reverse())',
+    'for (const pack of unread.slice(unread.length))',
+    unit('a task that finishes while a list is made is in it, once'),
+  ),
+  mutant(
+    'list-shows-a-task-twice',
+    'a task that finishes while a list is made is shown as alive and as finished',
+    'src/manager/list-tasks.ts',
+    'if (!this.#alive.has(task.spec.id)) this.add(task);',
+    'this.add(task);',
+    unit('a task that finishes while a list is made is in it, once'),
+  ),
+  mutant(
+    'cursor-stands-still',
+    'a page that is full of tasks that are there no more gives its own cursor again',
+    'src/manager/list-tasks.ts',
+    'if (group >= 0) last = ',
+    'if (group < 0) last = ',
+    unit('a stale list goes on behind thousands of records'),
+  ),
+  mutant(
+    'reads-between-two-states',
+    'a stale read is answered while memory and disk belong to different states',
+    'src/manager/handlers.ts',
+    ' && !replica.isReplacing ? undefined',
+    ' ? undefined',
+    unit("while the leader's state is read back in place of the old one"),
+  ),
+  mutant(
+    'set-without-what-is-later',
+    'a set that does not fit into its line does not name the rest, so the worker stops it',
+    'src/manager/watches.ts',
+    'return later.length === 0 ? { assignments, stop }',
+    'return later.length >= 0 ? { assignments, stop }',
+    unit('a watch of many large inputs'),
+  ),
 ];
 
 const worker: readonly Mutant[] = [

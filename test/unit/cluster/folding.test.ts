@@ -120,7 +120,7 @@ t.test('explain counts who stands before a folded task', async (t) => {
   t.match(said.summary, '100 tasks wait with the same needs, 70 of its priority before it.');
   t.match(explain(state, look(state, taskId('t99')) as Task).summary, '99 of its priority before it');
   apply(...many(100, 2000));
-  t.match(explain(state, look(state, taskId('t1990')) as Task).summary, 'more than 1000 of them before it');
+  t.match(explain(state, look(state, taskId('t1990')) as Task).summary, 'more than 1000 of its priority before it');
   t.equal(foldedPacks(state), 125, 'nothing was unfolded');
   checkInvariants(state);
 });

@@ -349,7 +349,10 @@ t.test('explain: what is said, and what would help', async (t) => {
   });
   c.one({ type: 'removeNode', nodeId: nodeId('small') }, 'ok');
   c.submit('b2');
-  t.match(why('b2').summary, /2 tasks wait with the same needs, 1 of its priority before it/);
+  t.match(why('b2').summary, /2 tasks wait with the same needs, 1 of its priority before it\.$/);
+  c.submit('first', { priority: 7 });
+  t.match(why('b2').summary, /3 tasks wait with the same needs, 1 of its priority before it; those of higher priority, up to 7, go first\.$/);
+  t.match(why('first').summary, /3 tasks wait with the same needs, 0 of its priority before it\.$/);
   c.one({ type: 'cancel', taskId: taskId('b'), reason: 'typo' }, 'ok');
   t.match(why('b'), { state: 'cancelled', summary: 'Cancelled before it ran (typo).', nodes: [], unblock: [] });
 });

@@ -404,7 +404,7 @@ const manager: readonly Mutant[] = [
     'src/manager/list-tasks.ts',
     'if (!this.#alive.has(task.spec.id)) this.add(task);',
     'this.add(task);',
-    unit('a task that finishes while a list is made is in it, once'),
+    unit('a task that is shown as alive, and finishes before'),
   ),
   mutant(
     'cursor-stands-still',

@@ -1,6 +1,7 @@
 /** Tasks through the handlers: submitted, read, listed, cancelled, retried, forgotten. Virtual time; real core, real state machine, real storage engine. */
 import { look } from '../../../src/cluster/folding.js';
 import t from 'tap';
+import type { Storage } from '../../../storage/storage.js';
 import { House, Reader, running, succeeded } from './logic-kit.js';
 
 t.test('one manager: a task is submitted, assigned over the stream, reported, and read back', async (t) => {
@@ -366,6 +367,42 @@ t.test('a task that finishes while a list is made is in it, once, whatever has r
   }
   for (const list of lists) t.same((await house.ask(list)).tasks.map(({ id }) => id).sort(), [...ids].sort());
   t.equal((await house.ask(house.call(leader, 'listTasks', { query: { state: 'succeeded' } }))).tasks.length, 40);
+});
+
+t.test('a task that is shown as alive, and finishes before the page comes to the finished ones, is not shown again', async (t) => {
+  const house = await House.open();
+  const { leader } = house;
+  const { session } = await house.ask(house.register(leader, 'n1', { slots: 40 }));
+  const ids = Array.from({ length: 40 }, (_, at) => `t${at}`);
+  await house.ask(house.call(leader, 'submitTasks', { body: ids.map((id) => ({ id, run: { type: 'handler', name: 'x' } })) }));
+  await house.until(() => leader.replica.state.counts.assigned === 40, 'assigned');
+  await house.ask(leader.replica.flush());
+  const { storage } = leader.replica as unknown as { readonly storage: Storage };
+  const scan = storage.scanState.bind(storage);
+  let scans = 0;
+  let goOn = (): void => {};
+  const held = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  storage.scanState = async function* (range) {
+    yield* scan(range);
+    // The alive ones have been read, and all but the last of their groups shown.
+    if (++scans === 1) await held;
+  };
+  const list = house.call(leader, 'listTasks', { query: { consistency: 'stale' } });
+  await house.until(() => scans === 1, 'the alive ones were read');
+  const [first] = [...(leader.replica.state.nodes.get('n1' as never)?.assigned.values() ?? [])];
+  if (first === undefined) throw new Error('nothing is assigned');
+  await house.ask(house.report(leader, 'n1', session, [succeeded(first.spec.id, first.epoch)]));
+  t.equal(leader.replica.state.counts.succeeded, 1);
+  goOn();
+  const { tasks } = await house.ask(list);
+  t.same(tasks.map(({ id }) => id).sort(), [...ids].sort());
+  t.match(
+    tasks.find(({ id }) => id === first.spec.id),
+    { state: 'assigned' },
+    'as it was when the page came to it',
+  );
 });
 
 t.test('large arrays and long lists are cut into bounded pieces', async (t) => {

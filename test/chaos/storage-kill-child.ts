@@ -1,12 +1,15 @@
 import { writeSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
 import { openLevelStorage } from '../../storage/level-storage.js';
 import { OPTIONS, seeded } from '../unit/storage/kit.js';
 import { draw, modelOf } from '../unit/storage/model.js';
 
 /** Writes for ever, one batch after the other, and says each one's number when it is acknowledged. Dies by SIGKILL. With `-` for a directory it opens none. */
 const [directory, seed] = process.argv.slice(2) as [string, string];
-while (directory === '-') await setTimeout(1000);
+if (directory === '-') {
+  // Its parent kills it.
+  setInterval(() => {}, 1 << 30);
+  await new Promise(() => {});
+}
 const storage = await openLevelStorage({ ...OPTIONS, directory });
 let model = await modelOf(storage);
 writeSync(1, 'open\n');

@@ -95,6 +95,13 @@ export class Stage {
   }
 }
 
+/** Server 1 leads, the others have not heard it for an election timeout. */
+function leadsUnheard(stage: Stage): void {
+  stage.play('elections', 1);
+  stage.play('silences', 2);
+  stage.play('silences', 3);
+}
+
 export const FAMILIES: readonly Family[] = [
   {
     name: 'election',
@@ -118,11 +125,7 @@ export const FAMILIES: readonly Family[] = [
     ],
     symmetric: true,
     promptDisk: false,
-    start: (stage) => {
-      stage.play('elections', 1);
-      stage.play('silences', 2);
-      stage.play('silences', 3);
-    },
+    start: leadsUnheard,
     sometimes: ['two leaders of different terms at once', 'a log was cut and written anew', 'a leader stepped down'],
   },
   {
@@ -137,11 +140,7 @@ export const FAMILIES: readonly Family[] = [
     symmetric: true,
     promptDisk: false,
     options: { commitWithTick: true },
-    start: (stage) => {
-      stage.play('elections', 1);
-      stage.play('silences', 2);
-      stage.play('silences', 3);
-    },
+    start: leadsUnheard,
     sometimes: ['a commit was told with a tick', 'two leaders of different terms at once', 'a log was cut and written anew'],
   },
   {
@@ -175,11 +174,7 @@ export const FAMILIES: readonly Family[] = [
     ],
     symmetric: false,
     promptDisk: true,
-    start: (stage) => {
-      stage.play('elections', 1);
-      stage.play('silences', 2);
-      stage.play('silences', 3);
-    },
+    start: leadsUnheard,
     sometimes: ['a read was granted on the leader', 'a read was granted on a follower', 'a read was not granted', 'two leaders of different terms at once'],
   },
   {
@@ -307,11 +302,7 @@ export const FAMILIES: readonly Family[] = [
     symmetric: false,
     promptDisk: true,
     targets: [[1, 2], [2, 3], [1]],
-    start: (stage) => {
-      stage.play('elections', 1);
-      stage.play('silences', 2);
-      stage.play('silences', 3);
-    },
+    start: leadsUnheard,
     sometimes: [
       'a joint configuration was left',
       'a configuration was cut from a log',
@@ -368,11 +359,7 @@ export const FAMILIES: readonly Family[] = [
     symmetric: false,
     promptDisk: false,
     witnesses: [3],
-    start: (stage) => {
-      stage.play('elections', 1);
-      stage.play('silences', 2);
-      stage.play('silences', 3);
-    },
+    start: leadsUnheard,
     sometimes: ['one full server and the witness held what is committed', 'two leaders of different terms at once', 'a log was cut and written anew'],
   },
   {
@@ -388,9 +375,7 @@ export const FAMILIES: readonly Family[] = [
     promptDisk: true,
     targets: [[1], [2, 3]],
     start: (stage) => {
-      stage.play('elections', 1);
-      stage.play('silences', 2);
-      stage.play('silences', 3);
+      leadsUnheard(stage);
       stage.play('changes', 1, () => true);
     },
     sometimes: [

@@ -84,26 +84,37 @@ t.test('a fresh follower gets the state as a snapshot, because the log is gone; 
   house.checkAll();
 });
 
+/** Longer than the leader takes to see that it has to send its state, and to send it. */
+const WAIT_MS = 2000;
+
 t.test("while the leader's state is read back in place of the old one, nobody is told of finished tasks from half of each", async (t) => {
   const house = await House.open({ managers: 3, limits: { logBytesKept: 20_000 }, raft: { tailBytesMax: 10_000, appendBytesMax: 10_000 } });
   const [late] = house.followers as [typeof house.leader];
   const ids = Array.from({ length: 5 }, (_, at) => `t${at}`);
   const { session } = await house.ask(house.register(house.leader, 'n1'));
-  await house.ask(house.call(house.leader, 'submitTasks', { body: ids.map((id) => ({ id, run: { type: 'handler', name: 'x' } })) }));
-  await house.until(() => house.leader.replica.state.counts.assigned === 5, 'assigned');
-  for (const { spec, epoch } of [...(house.leader.replica.state.nodes.get('n1' as never)?.assigned.values() ?? [])]) {
-    await house.ask(house.report(house.leader, 'n1', session, [succeeded(spec.id, epoch)]));
+  await house.ask(house.call(house.leader, 'submitTasks', { body: [...ids, 'awaited'].map((id) => ({ id, run: { type: 'handler', name: 'x' } })) }));
+  await house.until(() => house.leader.replica.state.counts.assigned === 6, 'assigned');
+  const assigned = [...(house.leader.replica.state.nodes.get('n1' as never)?.assigned.values() ?? [])];
+  const finish = (id: string, epoch: number) => house.ask(house.report(house.leader, 'n1', session, [succeeded(id, epoch)]));
+  const awaited = assigned.pop();
+  t.equal(awaited?.spec.id, 'awaited');
+  for (const { spec, epoch } of assigned) {
+    await finish(spec.id, epoch);
     await house.until(() => late.replica.state.revision === house.leader.replica.state.revision, 'it follows');
     // Each in a record of its own: the leader has them in one.
     await house.ask(late.replica.flush());
   }
   house.crash(late);
+  await finish('awaited', awaited?.epoch as number);
   for (let round = 0; round < 20; round += 1) {
     const body = Array.from({ length: 20 }, (_, at) => ({ id: `r${round}-${at}`, run: { type: 'exec', argv: ['x'.repeat(200)] }, priority: -1 }));
     await house.ask(house.call(house.leader, 'submitTasks', { body }));
     await house.elapse(150);
   }
   await house.ask(house.boot(late));
+  const wait = house.call(late, 'getTask', { params: { id: 'awaited' }, query: { consistency: 'stale', waitMs: WAIT_MS } });
+  const begunMs = late.process.clock.nowMs();
+  wait.catch(() => undefined);
   const { storagePort } = late.replica;
   const scan = storagePort.scanState.bind(storagePort);
   let open: (() => void) | null = null;
@@ -117,11 +128,14 @@ t.test("while the leader's state is read back in place of the old one, nobody is
   storagePort.scanState = (range) => slow(scan(range));
   await house.until(() => open !== null, 'the flip is through', 20_000);
   storagePort.scanState = scan;
+  // The wait ends a moment before the new state is there.
+  await house.elapse(begunMs + WAIT_MS + 1 - late.process.clock.nowMs());
   const answers = ids.map((id) => house.call(late, 'getTask', { params: { id }, query: { consistency: 'stale' } }));
   for (const answer of answers) answer.catch(() => undefined);
   await house.elapse(50);
   (open as unknown as () => void)();
   for (const answer of answers) t.equal((await house.ask(answer)).state, 'succeeded');
+  t.equal((await house.ask(wait)).state, 'succeeded', 'a wait that ended meanwhile is answered from the new state');
   t.equal(late.replica.stats.snapshots.installed, 1);
 });
 

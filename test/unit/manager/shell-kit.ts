@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort as freePortBut } from '../../../src/cli/children.js';
 import type { Logger, LogLevel } from '../../../src/logger.js';
+import { type FrameType, frameHeader } from '../../../src/manager/frames.js';
 
 /** Comes back when the condition holds; throws with what was waited for after `ms`, which no slow machine is to decide. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string | (() => string), ms = 90_000): Promise<void> {
@@ -15,6 +16,9 @@ const taken = new Set<number>();
 
 /** A port that was free a moment ago, that no outgoing connection is given, and that nobody else here has been given: its owner may leave it and come back. */
 export const freePort = (): Promise<number> => freePortBut(taken, null);
+
+/** As it goes over the wire between managers. */
+export const frame = (type: FrameType, ...chunks: Uint8Array[]): Buffer => Buffer.concat([frameHeader(type, chunks), ...chunks]);
 
 export interface Line {
   readonly level: LogLevel;

@@ -10,13 +10,12 @@ import { logIndex, type ServerId, serverId, term } from '../../../raft/ids.js';
 import type { Message } from '../../../raft/message.js';
 import { silentLogger } from '../../../src/logger.js';
 import { FrameReader, type FrameType, frameHeader, PREAMBLE } from '../../../src/manager/frames.js';
-import { Connection } from '../../../src/manager/connection.js';
 import { createTcpTransport, type TcpTransport, type TcpTransportOptions } from '../../../src/manager/peers.js';
-import { type Endpoint, parseEndpoint } from '../../../src/manager/peer-context.js';
+import type { Endpoint } from '../../../src/manager/peer-context.js';
 import type { TransportEvents } from '../../../src/manager/transport.js';
 import { PeerBook } from '../../../storage/peer-book.js';
 import { ManualClock } from '../client/manual-clock.js';
-import { memoryLogger, until } from './shell-kit.js';
+import { frame, memoryLogger, until } from './shell-kit.js';
 import { type TransportWorld, transportContract } from './transport-contract.js';
 
 t.setTimeout(300_000);
@@ -66,7 +65,6 @@ const beat = (from: number, to: number): Message => ({
   commit: logIndex(0),
   round: 1,
 });
-const frame = (type: FrameType, ...chunks: Uint8Array[]): Buffer => Buffer.concat([frameHeader(type, chunks), ...chunks]);
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 const HELLO = { purpose: 'messages', clusterId: 'c', from: 2, to: 1, incarnation: 'i-2', members: [1, 2, 3], witnesses: [] as number[] };
 const WELCOME = { clusterId: 'c', serverId: 2, incarnation: 'i-2', members: [1, 2, 3], witnesses: [] as number[] };
@@ -123,99 +121,6 @@ class Raw {
     return this.frames[0] === undefined ? undefined : { type: this.frames[0].type, ...JSON.parse(Buffer.from(this.frames[0].payload).toString()) };
   }
 }
-
-t.test('frames: any cut of the bytes gives the same frames; any damage gives a fault and nothing after it', async (t) => {
-  const frames = fc.array(fc.tuple(fc.constantFrom<FrameType>('message', 'snapshotChunk', 'keepalive'), fc.uint8Array({ maxLength: 300 })), {
-    minLength: 1,
-    maxLength: 8,
-  });
-  const read = (pieces: Uint8Array[], bytesMax = 1000): { got: [FrameType, Uint8Array][]; fault: string | null } => {
-    const reader = new FrameReader(bytesMax);
-    const got: [FrameType, Uint8Array][] = [];
-    let fault: string | null = null;
-    for (const piece of pieces)
-      fault =
-        reader.push(piece, (type, payload) => {
-          got.push([type, payload]);
-        }) ?? fault;
-    return { got, fault };
-  };
-  fc.assert(
-    fc.property(frames, fc.array(fc.nat(2000)), (list, cuts) => {
-      const bytes = Buffer.concat([PREAMBLE, ...list.map(([type, payload]) => frame(type, payload))]);
-      const at = [0, ...cuts.map((cut) => cut % bytes.length).sort((x, y) => x - y), bytes.length];
-      const { got, fault } = read(at.slice(1).map((end, i) => bytes.subarray(at[i], end)));
-      t.equal(fault, null);
-      t.same(
-        got.map(([type, payload]) => [type, [...payload]]),
-        list.map(([type, payload]) => [type, [...payload]]),
-      );
-      t.ok(
-        got.every(([, payload]) => payload.buffer !== bytes.buffer),
-        'no frame aliases what came in',
-      );
-    }),
-    { numRuns: 200 },
-  );
-  fc.assert(
-    fc.property(frames, fc.nat(), fc.integer({ min: 1, max: 255 }), (list, where, flip) => {
-      const bytes = Buffer.concat([PREAMBLE, ...list.map(([type, payload]) => frame(type, payload))]);
-      const at = where % bytes.length;
-      bytes[at] = (bytes[at] as number) ^ flip;
-      const { got, fault } = read([bytes]);
-      // A damaged length may leave the reader waiting for more, but no damaged frame comes out, and none behind it.
-      t.ok(fault !== null || got.length < list.length);
-      t.same(
-        got.map(([type, payload]) => [type, [...payload]]),
-        list.slice(0, got.length).map(([type, payload]) => [type, [...payload]]),
-      );
-    }),
-    { numRuns: 500 },
-  );
-
-  const huge = Buffer.concat([PREAMBLE, frame('message', new Uint8Array(1001))]);
-  t.same(read([huge.subarray(0, PREAMBLE.length + 9)]), { got: [], fault: 'frameTooLarge' }, 'the header alone is enough');
-  t.equal(read([Buffer.from('GET / HTTP/1.1\r\n')]).fault, 'badMagic');
-  t.equal(read([Buffer.concat([PREAMBLE.subarray(0, 7), Uint8Array.of(9)])]).fault, 'version');
-});
-
-const turnEnds = (): Promise<void> =>
-  new Promise((done) => {
-    setImmediate(done);
-  });
-
-t.test('what is written leaves with the end of the turn, or at once where it is flushed: once', async (t) => {
-  const listener = createServer((socket) => socket.on('data', () => {}).on('error', () => {}));
-  await new Promise<void>((done) => {
-    listener.listen(0, '127.0.0.1', done);
-  });
-  const socket = connect((listener.address() as { port: number }).port, '127.0.0.1');
-  await new Promise<void>((done) => {
-    socket.once('connect', done);
-  });
-  const connection = new Connection(socket, { frame: () => {}, fault: () => {}, closed: () => {} });
-  connection.write('keepalive');
-  t.equal(socket.bytesWritten, 0, 'not yet: more may come');
-  connection.flush();
-  const flushed = socket.bytesWritten;
-  t.ok(flushed > 0, 'before the turn ends');
-  await turnEnds();
-  t.equal(socket.bytesWritten, flushed, 'not once more');
-  connection.write('keepalive');
-  await turnEnds();
-  t.ok(socket.bytesWritten > flushed, 'with the end of the turn');
-  connection.close('done');
-  await new Promise((done) => {
-    listener.close(done);
-  });
-});
-
-t.test('endpoints', async (t) => {
-  t.same(parseEndpoint('127.0.0.1:7201'), { host: '127.0.0.1', port: 7201 });
-  t.same(parseEndpoint('[::1]:7201'), { host: '::1', port: 7201 });
-  t.same(parseEndpoint('manager-1.example:0'), { host: 'manager-1.example', port: 0 });
-  for (const wrong of ['', 'a', 'a:', ':1', 'a:b', 'a:65536', '::1:5', 'http://a:1', 'a b:1']) t.equal(parseEndpoint(wrong), null, wrong);
-});
 
 t.test('who may come in: each refusal has its code, says what to do, and is counted and logged once', async (t) => {
   const { transport, logger, messages } = await server();

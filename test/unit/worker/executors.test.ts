@@ -1,6 +1,4 @@
-import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../src/clock.js';
@@ -8,9 +6,9 @@ import { type Logger, silentLogger } from '../../../src/logger.js';
 import type { Assignment } from '../../../src/protocol/schemas.js';
 import { createExecExecutor, OUTPUT_BYTES } from '../../../src/worker/executors/exec.js';
 import { createHandlerExecutor, type HandlerContext, type Handlers, StoppedError } from '../../../src/worker/executors/handler.js';
-import { Guard } from '../../../src/worker/executors/guard.js';
 import { OutputRing } from '../../../src/worker/executors/output.js';
 import { ManualClock, settle } from '../client/manual-clock.js';
+import { condition, folder, lives, pidIn } from './programs.js';
 
 function assignment(run: Assignment['run'], more: Partial<Assignment> = {}): Assignment {
   return { taskId: 'task-1', epoch: 7, attempt: 2, run, timeoutMs: 0, graceMs: 1000, ...more };
@@ -25,122 +23,7 @@ function exec(t: Test, environment?: { readonly [name: string]: string | undefin
   return executor;
 }
 
-function folder(t: Test): string {
-  const path = mkdtempSync(join(tmpdir(), 'quorate-exec-'));
-  t.teardown(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
-
-async function condition(what: string, holds: () => boolean, withinMs = 90_000): Promise<void> {
-  const untilMs = performance.now() + withinMs;
-  while (!holds()) {
-    if (performance.now() > untilMs) throw new Error(`not within ${withinMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-/** Zombies that nobody waits for do not run any more. */
-const lives = (pid: number): boolean => {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-};
-const pidIn = (path: string): number => (existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0);
-
 t.setTimeout(300_000);
-
-t.test('exec: the programs of a worker that was killed end with it, stubborn ones by SIGKILL; one that has ended is left alone', async (t) => {
-  const directory = folder(t);
-  const at = (name: string): string => join(directory, name);
-  const host = spawn(
-    process.execPath,
-    [
-      join(import.meta.dirname, 'exec-host.js'),
-      `echo $$ > ${at('done')}`,
-      `echo $$ > ${at('polite')}; exec sleep 600`,
-      `trap '' TERM; echo $$ > ${at('stubborn')}; while :; do sleep 1; done`,
-      `exec 2> /dev/null; trap 'echo asked > ${at('asked')}; exit' TERM; echo $$ > ${at('tidy')}; while :; do sleep 0.1; done`,
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  t.teardown(() => host.kill('SIGKILL'));
-  let said = '';
-  host.stdout.setEncoding('utf8').on('data', (text: string) => {
-    said += text;
-  });
-  const names = ['polite', 'stubborn', 'tidy'];
-  await condition('the first has ended, the others run', () => said === 'ended 0\n' && names.every((name) => pidIn(at(name)) > 0));
-  const pids = names.map((name) => pidIn(at(name)));
-  const children = readFileSync(`/proc/${host.pid}/task/${host.pid}/children`, 'utf8').trim().split(' ').map(Number);
-  const guards = children.filter((pid) => !pids.includes(pid));
-  t.equal(guards.length, 1, 'one guard for all of them');
-  t.ok(pids.every(lives));
-  host.kill('SIGKILL');
-  await condition('all programs have ended', () => !pids.some(lives));
-  t.ok(existsSync(at('asked')), 'they were asked first');
-  await condition('and the guard with them', () => !guards.some(lives));
-});
-
-t.test('exec: a guard that was killed is replaced, and the new one knows who runs', async (t) => {
-  const directory = folder(t);
-  const guard = new Guard(silentLogger);
-  const first = spawn('sleep', ['600'], { detached: true, stdio: 'ignore' });
-  t.teardown(() => first.kill('SIGKILL'));
-  const shells = (): number[] =>
-    readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
-      .trim()
-      .split(' ')
-      .map(Number)
-      .filter((pid) => pid > 0 && lives(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('read -r change group'));
-  guard.add(first.pid as number);
-  await condition('a guard', () => shells().length === 1);
-  const [before] = shells() as [number];
-  process.kill(before, 'SIGKILL');
-  await condition('it is gone', () => shells().length === 0);
-  await new Promise((resolve) => setImmediate(resolve));
-  const second = spawn(
-    'sh',
-    ['-c', `trap 'echo asked > ${join(directory, 'asked')}; exit' TERM; echo > ${join(directory, 'up')}; while :; do sleep 0.1; done`],
-    {
-      detached: true,
-      stdio: 'ignore',
-    },
-  );
-  t.teardown(() => second.kill('SIGKILL'));
-  await condition('the second runs', () => existsSync(join(directory, 'up')));
-  guard.add(second.pid as number);
-  const third = spawn('sleep', ['600'], { detached: true, stdio: 'ignore' });
-  t.teardown(() => third.kill('SIGKILL'));
-  guard.add(third.pid as number);
-  guard.remove(third.pid as number);
-  await condition('another guard', () => shells().length === 1 && shells()[0] !== before);
-  guard.close();
-  await condition('both were ended', () => !lives(first.pid as number) && !lives(second.pid as number));
-  t.ok(existsSync(join(directory, 'asked')));
-  await condition('and the guard', () => shells().length === 0);
-  t.ok(lives(third.pid as number), 'a group that was taken off the list is left alone');
-});
-
-t.test('exec: a guard that could not be started throws nothing, and is started with the next program', async (t) => {
-  const host = spawn('/bin/sh', ['-c', 'ulimit -n 200; exec "$@"', 'sh', process.execPath, join(import.meta.dirname, 'guard-host.js')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  t.teardown(() => host.kill('SIGKILL'));
-  let text = '';
-  host.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    text += chunk;
-  });
-  await condition('the host has spoken', () => text.endsWith('\n'), 60_000);
-  const said = JSON.parse(text) as { threw: boolean; warned: string[]; pids: number[] };
-  t.teardown(() => {
-    for (const pid of said.pids) if (lives(pid)) process.kill(pid, 'SIGKILL');
-  });
-  t.match(said, { threw: false, warned: [/^warn programs would outlive this worker .* cannot be started/] });
-  t.ok(said.pids.every(lives));
-  host.kill('SIGKILL');
-  await condition('both programs have ended', () => !said.pids.some(lives), 60_000);
-});
 
 t.test('exec: exit code, output of both pipes, environment', async (t) => {
   const executor = exec(t, { PATH: process.env['PATH'], HOME: '/home/x', SECRET: 'do not pass on', LANG: 'C.UTF-8' });

@@ -194,7 +194,7 @@ t.test('failover: everything runs on, held attempts are kept, unanswered ends ar
 });
 
 t.test('what a registration does not keep is stopped at once, before any line', async (t) => {
-  const { clock, cluster, gates, worker } = await started(t);
+  const { clock, cluster, gates, worker, logged } = await started(t);
   const lost = cluster.assign('n1', 'lost', handler('hold'));
   const ended = cluster.assign('n1', 'ended', handler('hold'));
   await settle();
@@ -206,6 +206,7 @@ t.test('what a registration does not keep is stopped at once, before any line', 
   cluster.elect('http://m2:1');
   await clock.until(() => worker.stats.registrations === 2, 'registered', 2000);
   await settle();
+  t.ok(logged.some((line) => /^info: the stream of assignments broke off/.test(line)));
   t.ok(gates[0]?.context.signal.aborted);
   cluster.obstacle = () => null;
   await clock.advance(20_000);
